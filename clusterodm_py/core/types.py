@@ -280,6 +280,8 @@ class Task:
     node: NodeId | None = None
     attempts: int = 0
     """Dispatches begun."""
+    touched: tuple[NodeId, ...] = ()
+    """Every node a push was begun to: each may hold a part of the upload, or all of it."""
     error: str | None = None
     """Why it failed, as `status.errorMessage` tells it."""
     lines: tuple[str, ...] = ()

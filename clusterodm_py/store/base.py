@@ -44,31 +44,36 @@ class Tasks(Protocol):
         """Replace the record if its version is still `task.version`; returns it with the version raised by one.
 
         Raises Stale when the record is gone or was changed meanwhile, ValueError when the state may not move so
-        (`core.lifecycle.may_move`). Never changes how many tasks hold a slot upwards: that is `reserve`.
+        (`core.lifecycle.may_move`) or one more task would hold a slot of its node: that is `reserve`. Never takes back
+        a `touch` made since the record was read.
         """
 
     async def commit(self, task: Task, *, max_concurrent: int | None) -> Task:
         """Save a SPOOLING task as QUEUED, if its owner then has at most `max_concurrent` ACTIVE tasks.
 
-        Counting and changing are one step, so the limit is exact. Raises LimitReached (the upload stays as it was)
-        or Stale.
+        Counting and changing are one step, so the limit is exact. Raises LimitReached (the upload stays as it was),
+        Stale, or ValueError when the task is not SPOOLING.
         """
 
     async def reserve(self, task: Task, node: NodeId, *, slots: int | None) -> Task | None:
-        """Bind a QUEUED task to `node`: PUSHING, `node` set, one more attempt; its slot is held from now on.
+        """Bind a QUEUED task to `node`: PUSHING, `node` set and among `touched`, one more attempt; holds a slot.
 
         Refused with None when `slots` is given and the node already has that many tasks IN_FLIGHT: two commits
-        never take the same slot. Raises Stale.
+        never take the same slot. Raises Stale, or ValueError when the task is not QUEUED.
         """
 
     async def remove(self, task: TaskId) -> bool:
         """Forget a task; False when it was not there."""
 
     async def touch(self, task: TaskId, now: float) -> None:
-        """Note that somebody asked for the task, which puts off its expiry. May be lost in a crash; no new version."""
+        """Note that somebody asked for the task, which puts off its expiry; silent when it is not there.
+
+        Cheap, as it comes with every poll: no new version, to the second only, and the last minute of it may be lost
+        in a crash.
+        """
 
     async def of_owner(self, owner: OwnerId) -> tuple[Task, ...]:
-        """Tasks of one owner, oldest first."""
+        """Tasks of one owner, oldest first: by `created`, those of one moment in the order they came."""
 
     async def in_states(self, states: Collection[TaskState]) -> tuple[Task, ...]:
         """Tasks in any of `states`, oldest first."""

@@ -1,0 +1,168 @@
+"""Which object gets which: the engine over its adapters, the public face over the engine. Configuration ends here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+from clusterodm_py.auth.base import AccessService
+from clusterodm_py.config import Config
+from clusterodm_py.core.types import TaskId
+from clusterodm_py.engine.admin import Admin
+from clusterodm_py.engine.background import Background
+from clusterodm_py.engine.catalog import Catalog
+from clusterodm_py.engine.control import Control
+from clusterodm_py.engine.dispatcher import Dispatcher, DispatchPolicy
+from clusterodm_py.engine.handover import Handover, HandoverPolicy
+from clusterodm_py.engine.health import Watch, WatchPolicy
+from clusterodm_py.engine.intake import Intake, IntakePolicy
+from clusterodm_py.engine.janitor import Janitor, Retention
+from clusterodm_py.engine.strays import Strays
+from clusterodm_py.engine.tracker import Tracker, TrackPolicy
+from clusterodm_py.faces.proxy import Proxy
+from clusterodm_py.faces.relay import Relay
+from clusterodm_py.faces.replies import Cors
+from clusterodm_py.faces.submit import Submit
+from clusterodm_py.faces.tasks import TaskFace
+from clusterodm_py.nodeodm.client import NodeClient
+from clusterodm_py.nodeodm.connection import Connection
+from clusterodm_py.nodeodm.push import Pusher, PushPolicy
+from clusterodm_py.store.base import Store
+from clusterodm_py.uploads.spool import Spool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """What touches the world; opened and closed by the caller."""
+
+    access: AccessService
+    store: Store
+    spool: Spool
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Everything that moves tasks, ready to start."""
+
+    background: Background
+    watch: Watch
+    catalog: Catalog
+    dispatcher: Dispatcher
+    tracker: Tracker
+    strays: Strays
+    janitor: Janitor
+    control: Control
+    intake: Intake
+    admin: Admin
+
+    async def start(self) -> None:
+        """Clear what a crash left, look at the nodes, and take up every task where its record says."""
+        await self.janitor.start()
+        await self.watch.start()
+        await self.tracker.start()
+        await self.dispatcher.start()
+        self.background.start("strays", self.strays.run())
+        self.background.start("janitor", self.janitor.run())
+
+
+def build_engine(
+    config: Config, adapters: Adapters, background: Background, clock: Callable[[], float]
+) -> Engine:
+    store, spool = adapters.store, adapters.spool
+    client = NodeClient(adapters.connection)
+    pusher = Pusher(
+        adapters.connection,
+        PushPolicy(connections=config.push_connections, bytes_per_second=config.upload_max_speed),
+    )
+    watch = Watch(
+        store=store,
+        client=client,
+        background=background,
+        clock=clock,
+        policy=WatchPolicy(interval=config.poll_interval),
+    )
+    tracker = Tracker(
+        store=store,
+        watch=watch,
+        spool=spool,
+        client=client,
+        access=adapters.access,
+        background=background,
+        clock=clock,
+        policy=TrackPolicy(interval=config.poll_interval),
+    )
+    dispatcher = Dispatcher(
+        store=store,
+        watch=watch,
+        handover=Handover(
+            store=store, spool=spool, client=client, pusher=pusher, clock=clock, policy=HandoverPolicy()
+        ),
+        tracker=tracker,
+        background=background,
+        clock=clock,
+        policy=DispatchPolicy(attempts=1 + config.dispatch_retries),
+    )
+    tracker.requeued = dispatcher.submit
+    strays = Strays(store, client, pusher)
+    control = Control(
+        store=store,
+        spool=spool,
+        client=client,
+        dispatcher=dispatcher,
+        tracker=tracker,
+        strays=strays,
+        clock=clock,
+    )
+    catalog = Catalog(watch, client, clock)
+    return Engine(
+        background=background,
+        watch=watch,
+        catalog=catalog,
+        dispatcher=dispatcher,
+        tracker=tracker,
+        strays=strays,
+        janitor=Janitor(store=store, spool=spool, clock=clock, retention=_retention(config)),
+        control=control,
+        intake=Intake(
+            store=store,
+            spool=spool,
+            watch=watch,
+            catalog=catalog,
+            access=adapters.access,
+            dispatcher=dispatcher,
+            clock=clock,
+            new_id=lambda: TaskId(str(uuid4())),
+            policy=IntakePolicy(splitmerge=config.splitmerge, flood_limit=config.flood_limit),
+        ),
+        admin=Admin(store=store, watch=watch, calls=client, tasks=control, clock=clock),
+    )
+
+
+def build_proxy(config: Config, adapters: Adapters, engine: Engine, clock: Callable[[], float]) -> Proxy:
+    cors = Cors(origins=frozenset(config.cors_origins))
+    relay = Relay(adapters.connection, cors)
+    return Proxy(
+        access=adapters.access,
+        store=adapters.store,
+        watch=engine.watch,
+        catalog=engine.catalog,
+        relay=relay,
+        submit=Submit(
+            intake=engine.intake, public_address=config.public_address, tls=config.ssl_cert is not None
+        ),
+        tasks=TaskFace(
+            store=adapters.store,
+            relay=relay,
+            control=engine.control,
+            tracker=engine.tracker,
+            clock=clock,
+        ),
+        cors=cors,
+    )
+
+
+def _retention(config: Config) -> Retention:
+    hours = config.stale_uploads_timeout or 48
+    return Retention(upload=hours * 3600.0, task=config.retention_days * 86400.0)

@@ -1,0 +1,47 @@
+"""Named background work inside one TaskGroup: kept, logged when it fails, ended with the program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+logger = logging.getLogger(__name__)
+
+
+class Background:
+    """Owns every task that outlives the call that started it.
+
+    An async context manager: leaving it cancels what still runs and waits for it. A failing piece of work is logged
+    with its name and ends alone; it never takes the others along.
+    """
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._running:
+            task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    def start(self, name: str, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
+        """Run `work` under `name` until it ends or is cancelled."""
+        task = self._group.create_task(self._guarded(name, work), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _guarded(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            await work
+        except Exception:
+            logger.exception("background work failed: %s", name)

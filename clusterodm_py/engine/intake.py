@@ -1,0 +1,201 @@
+"""Takes a task in: init, uploads, commit, or all of it in one request (contract §1.7-1.10, §5.4).
+
+Nothing a client sent is thrown away because it must wait: a commit that is refused leaves the upload as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass, replace
+
+from clusterodm_py.auth.base import AccessService
+from clusterodm_py.core import limits as limit
+from clusterodm_py.core import options as option
+from clusterodm_py.core.errors import AlreadyThere, BadRequest, Refused, Stale, UnknownTask
+from clusterodm_py.core.placement import Need, Refuse, place, reference
+from clusterodm_py.core.requests import task_request
+from clusterodm_py.core.types import ACTIVE, Access, OptionValue, Task, TaskId, TaskRequest, TaskState
+from clusterodm_py.core.wire import valid_uuid
+from clusterodm_py.engine.catalog import Catalog
+from clusterodm_py.engine.dispatcher import Dispatcher
+from clusterodm_py.engine.health import Watch
+from clusterodm_py.store.base import Store
+from clusterodm_py.uploads.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakePolicy:
+    """What is accepted."""
+
+    splitmerge: bool = True
+    flood_limit: int = 0
+    """Uploads one token may have begun and not committed; 0 is no limit (contract §5.8)."""
+
+
+class Intake:
+    """One method per request; every refusal is a `Refused` whose text is for the client."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        spool: Spool,
+        watch: Watch,
+        catalog: Catalog,
+        access: AccessService,
+        dispatcher: Dispatcher,
+        clock: Callable[[], float],
+        new_id: Callable[[], TaskId],
+        policy: IntakePolicy,
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._watch = watch
+        self._catalog = catalog
+        self._access = access
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._new_id = new_id
+        self._policy = policy
+        self._flood = limit.Flood()
+
+    async def choose_id(self, wanted: str | None) -> TaskId:
+        """The id of a new task: the client's `set-uuid` if it gave a good and free one, else a fresh one."""
+        if wanted is None:
+            return self._new_id()
+        if not valid_uuid(wanted) or await self._store.tasks.get(TaskId(wanted)) is not None:
+            raise BadRequest(f"Invalid set-uuid: {wanted}")
+        return TaskId(wanted)
+
+    async def begin(self, access: Access, task_id: TaskId, request: TaskRequest) -> None:
+        """Init: check everything that can be checked before files arrive, and keep what was asked for."""
+        if reference(await self._watch.views()) is None:
+            raise Refused("Cannot create the task: no nodes are online. Add one or wait until one is back.")
+        limit.check_concurrent(await self._store.tasks.active(access.owner), access.limits)
+        await self._filtered(access, option.parse_user_options(request.options))
+        await self._spool.admit(0)
+        self._check_flood(access)
+        await self._create(access, task_id, request)
+
+    async def upload(
+        self, access: Access, task_id: TaskId, stream: AsyncIterable[bytes], boundary: str, length: int | None
+    ) -> None:
+        """Store the files of one request; they are complete on disk when this returns."""
+        task = await self._spooling(access, task_id)
+        await self._spool.admit(length or 0)
+        received = await self._spool.receive(task.id, stream, boundary, max_files=access.limits.max_images)
+        if not received.files:
+            raise BadRequest("No files uploaded.")
+        await self._spooling(
+            access, task_id
+        )  # a commit meanwhile did not count these files: do not say it did
+        await self._store.tasks.touch(task.id, self._clock())
+
+    async def commit(self, access: Access, task_id: TaskId, base_url: str) -> None:
+        """Make the task durable and send it on its way. Committing again changes nothing."""
+        task = await self._owned(access, task_id)
+        if task.state in ACTIVE or task.committed is not None:
+            return
+        try:
+            await self._commit(access, task, base_url)
+        except Stale:  # the same commit came twice at once, and the other one was first
+            return
+        self._flood = limit.committed(self._flood, access.owner, self._clock())
+
+    async def one_shot(
+        self, access: Access, task_id: TaskId, stream: AsyncIterable[bytes], boundary: str, base_url: str
+    ) -> None:
+        """Fields and files in one request; the fields may come last (contract §1.10)."""
+        limit.check_concurrent(await self._store.tasks.active(access.owner), access.limits)
+        await self._spool.admit(0)
+        task = await self._create(access, task_id, TaskRequest())
+        try:
+            received = await self._spool.receive(
+                task_id, stream, boundary, max_files=access.limits.max_images
+            )
+            asked = replace(task, request=task_request(received.fields))
+            await self._commit(access, await self._store.tasks.save(asked), base_url)
+        except BaseException:  # also a client that went away: it never learns the id, so nothing may stay
+            await self._drop(task_id)
+            raise
+
+    async def _commit(self, access: Access, task: Task, base_url: str) -> None:
+        files = await self._spool.files(task.id)
+        if not files:
+            raise BadRequest("Not enough images (0 files uploaded)")
+        option.refuse_seed((file.name for file in files), self._policy.splitmerge)
+        limit.check_images(len(files), access.limits)
+        limit.check_concurrent(await self._store.tasks.active(access.owner), access.limits)
+        if error := await self._access.approve(access, len(files)):
+            raise Refused(error)
+        match place(await self._watch.views(), Need(images=len(files))):
+            case Refuse(message=message):
+                raise Refused(message)
+        options = await self._augmented(access, task.request.options, base_url)
+        now = self._clock()
+        ready = replace(
+            task,
+            options=options,
+            images=len(files),
+            bytes=sum(file.size for file in files),
+            committed=now,
+            accessed=now,
+            token=access.token if self._access.keeps_tokens else None,
+        )
+        await self._store.tasks.commit(ready, max_concurrent=access.limits.max_concurrent)
+        logger.info("task=%s committed: %d files, %d bytes", task.id, ready.images, ready.bytes)
+        self._dispatcher.submit(task.id)
+
+    async def _augmented(self, access: Access, raw: str, base_url: str) -> tuple[OptionValue, ...]:
+        url = option.cluster_url(base_url, access.token)
+        wanted = option.augment(option.parse_user_options(raw), access.limits, url, self._policy.splitmerge)
+        return await self._filtered(access, wanted)
+
+    async def _filtered(self, access: Access, wanted: tuple[OptionValue, ...]) -> tuple[OptionValue, ...]:
+        specs = option.limited_specs(await self._catalog.specs(), access.limits)
+        return option.filter_options(wanted, specs)
+
+    def _check_flood(self, access: Access) -> None:
+        self._flood = limit.began(self._flood, access.owner, self._clock())
+        limit.check_flood(self._flood, access.owner, self._policy.flood_limit)
+
+    async def _create(self, access: Access, task_id: TaskId, request: TaskRequest) -> Task:
+        """The durable record and its folder; the record comes first, since it is what makes the id ours."""
+        now = self._clock()
+        task = Task(
+            id=task_id,
+            owner=access.owner,
+            state=TaskState.SPOOLING,
+            request=request,
+            created=now,
+            accessed=now,
+        )
+        try:
+            task = await self._store.tasks.create(task)
+        except AlreadyThere:
+            raise BadRequest(f"Invalid set-uuid: {task_id}") from None
+        try:
+            await self._spool.open(task_id)
+        except BaseException:
+            await self._drop(task_id)
+            raise
+        return task
+
+    async def _drop(self, task_id: TaskId) -> None:
+        await self._store.tasks.remove(task_id)
+        await self._spool.discard(task_id)
+
+    async def _owned(self, access: Access, task_id: TaskId) -> Task:
+        task = await self._store.tasks.get(task_id)
+        if task is None or not access.may_touch(task.owner):
+            raise UnknownTask("Invalid taskId: the task no longer exists.")
+        return task
+
+    async def _spooling(self, access: Access, task_id: TaskId) -> Task:
+        task = await self._owned(access, task_id)
+        if task.state is not TaskState.SPOOLING:
+            raise BadRequest("Invalid taskId: the task was committed already and takes no more files.")
+        return task

@@ -1,0 +1,135 @@
+"""Passes requests on to the node that can answer them, both ways as a stream, and drops what belongs to one hop.
+
+A node that cannot be reached, or that closes half-way, closes the client too: never an error of ours (contract §11.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+from clusterodm_py.core.errors import Unreachable
+from clusterodm_py.core.headers import forward_headers, reply_headers
+from clusterodm_py.core.types import Node, NodeId
+from clusterodm_py.faces.forms import chunks
+from clusterodm_py.faces.replies import Cors, Dropped
+from clusterodm_py.nodeodm.connection import LARGEST_ANSWER, Connection
+
+logger = logging.getLogger(__name__)
+
+SILENCE_SECONDS: Final = 120.0
+"""A node that sends nothing for so long, in the middle of an answer, is given up with its client."""
+
+SHORT_SECONDS: Final = 20.0
+"""The same for small answers, which a client waits 30 seconds for (contract §11.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A whole answer of a node."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Relay:
+    """Streams requests to nodes; identical small ones that come at the same time are asked once."""
+
+    def __init__(self, connection: Connection, cors: Cors) -> None:
+        self._connection = connection
+        self._cors = cors
+        self._asked: dict[tuple[NodeId, str, str], asyncio.Future[Copy]] = {}
+
+    async def stream(self, request: web.BaseRequest, node: Node, path: str, query: str) -> web.StreamResponse:
+        """The node's answer as it comes. Raises Dropped when there is none."""
+        peer = request.remote or ""
+        headers = forward_headers(request.headers.items(), peer, request.scheme, request.host)
+        try:
+            async with self._connection.request(
+                node,
+                request.method,
+                path,
+                query,
+                headers=headers,
+                data=chunks(request) if request.can_read_body else None,
+                silence=SILENCE_SECONDS,
+            ) as source:
+                return await self._pour(request, node, source)
+        except Unreachable as error:
+            logger.warning("node=%s cannot be asked for %s: %s", node.id, path, error)
+            raise Dropped from None
+
+    async def copy(self, node: Node, path: str, query: str) -> Copy:
+        """A small GET's whole answer; whoever asks the same while it is on its way shares it. Raises Unreachable."""
+        key = (node.id, path, query)
+        if (under_way := self._asked.get(key)) is not None:
+            return await asyncio.shield(under_way)
+        future = self._asked[key] = asyncio.get_running_loop().create_future()
+        try:
+            found = await self._fetch(node, path, query)
+        except BaseException as error:
+            trouble = error if isinstance(error, Unreachable) else Unreachable("the question was given up")
+            future.set_exception(trouble)
+            future.exception()  # nobody else may have been waiting
+            raise
+        else:
+            future.set_result(found)
+            return found
+        finally:
+            del self._asked[key]
+
+    def reply(self, request: web.BaseRequest, copy: Copy, content: bytes | None = None) -> web.Response:
+        """A copied answer for one client, with `content` in place of its body if given."""
+        response = web.Response(status=copy.status, body=copy.body if content is None else content)
+        for name, value in copy.headers:
+            response.headers[name] = value
+        response.headers.extend(self._cors.headers(request))
+        return response
+
+    async def _fetch(self, node: Node, path: str, query: str) -> Copy:
+        try:
+            async with (
+                asyncio.timeout(SHORT_SECONDS),
+                self._connection.request(node, "GET", path, query) as source,
+            ):
+                content = bytearray()
+                async for chunk in source.content.iter_any():
+                    content += chunk
+                    if len(content) > LARGEST_ANSWER:
+                        raise Unreachable("the answer is too large")
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise Unreachable("the answer did not arrive whole") from None
+        kept = [
+            (name, value)
+            for name, value in reply_headers(source.headers.items())
+            if name.lower() not in ("content-length", "etag", "date")
+        ]
+        return Copy(source.status, tuple(kept), bytes(content))
+
+    async def _pour(
+        self, request: web.BaseRequest, node: Node, source: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=source.status, reason=source.reason)
+        for name, value in reply_headers(source.headers.items()):
+            response.headers.add(name, value)
+        response.headers.extend(self._cors.headers(request))
+        bodiless = request.method == "HEAD" or source.status in (204, 304)
+        if "Content-Length" not in source.headers and request.version >= (1, 1) and not bodiless:
+            response.enable_chunked_encoding()
+        await response.prepare(request)
+        try:
+            if not bodiless:
+                async for chunk in source.content.iter_any():
+                    await response.write(chunk)
+        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError) as error:
+            if not (request.transport is None or request.transport.is_closing()):
+                logger.warning("node=%s broke off %s: %s", node.id, request.path, type(error).__name__)
+            raise Dropped from None
+        await response.write_eof()
+        return response

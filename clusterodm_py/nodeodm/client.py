@@ -1,0 +1,59 @@
+"""What is asked of a node: its info and options, and the tasks it holds (contract §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+from clusterodm_py.core.errors import BadRequest, NodeRefused
+from clusterodm_py.core.options import parse_specs
+from clusterodm_py.core.types import Json, Node, NodeInfo, OptionSpec, TaskId, TaskReport
+from clusterodm_py.core.wire import parse_node_info, parse_task_report
+from clusterodm_py.nodeodm.connection import Connection, granted
+
+T = TypeVar("T")
+
+FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+"""Every client and every NodeODM agree on urlencoded bodies for task actions (contract §1.15)."""
+
+
+class NodeClient:
+    """Calls to any node. All raise `Unreachable` when there was no whole answer, `NodeRefused` when it is useless."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def info(self, node: Node) -> NodeInfo:
+        return _parsed(parse_node_info, await self._get(node, "/info"))
+
+    async def options(self, node: Node) -> tuple[OptionSpec, ...]:
+        return parse_specs(granted(await self._get(node, "/options")))
+
+    async def report(self, node: Node, task: TaskId) -> TaskReport:
+        """How `task` goes. NodeRefused: the node does not know it."""
+        return _parsed(parse_task_report, granted(await self.task_json(node, task)))
+
+    async def task_json(self, node: Node, task: TaskId) -> Json:
+        """The node's own task JSON, or its `error` object."""
+        return await self._get(node, f"/task/{task}/info")
+
+    async def task_output(self, node: Node, task: TaskId, line: int) -> Json:
+        """The output from `line` on, or the node's `error` object."""
+        return await self._get(node, f"/task/{task}/output", f"line={line}")
+
+    async def act(self, node: Node, verb: str, task: TaskId, options: str | None = None) -> Json:
+        """`cancel`, `remove` or `restart` a task; the node's answer as it is, `error` included."""
+        fields = {"uuid": task} | ({"options": options} if options is not None else {})
+        body = urlencode(fields).encode()
+        return await self._connection.json(node, "POST", f"/task/{verb}", headers=FORM, data=body)
+
+    async def _get(self, node: Node, path: str, query: str = "") -> Json:
+        return await self._connection.json(node, "GET", path, query)
+
+
+def _parsed(parse: Callable[[Json], T], answer: Json) -> T:
+    try:
+        return parse(answer)
+    except BadRequest as error:
+        raise NodeRefused(str(error)) from None

@@ -1,0 +1,224 @@
+"""Handing one task to a node: init, its files over several connections, commit (contract §5.5).
+
+Knows nothing of retries on other nodes or of what is durable: that is the dispatcher's. Every file is a request of
+its own, so a failure never leaves doubt about more than the files then on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+from uuid import uuid4
+
+from clusterodm_py.core.errors import NodeRefused, Unreachable
+from clusterodm_py.core.options import options_text
+from clusterodm_py.core.types import Json, Node, Task, TaskId
+from clusterodm_py.nodeodm.connection import Connection, granted
+
+logger = logging.getLogger(__name__)
+
+_CHUNK: Final = 256 * 1024
+
+E = TypeVar("E", bound=Exception)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushPolicy:
+    """How a push behaves."""
+
+    connections: int = 8
+    """Files on the wire at once."""
+    bytes_per_second: int = 0
+    """Cap of each of these connections; 0 is none (contract §5.5)."""
+    file_tries: int = 10
+    """How often a file is offered to a node that refuses it but took others of the task."""
+    first_tries: int = 4
+    """How often, while it took none yet."""
+    file_pause: float = 2.0
+    """Seconds between these tries, at most; the first ones come sooner."""
+    stall_seconds: float = 300.0
+    """A connection that moves nothing for this long is given up."""
+    commit_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One file to hand over, under the name the node shall see."""
+
+    name: str
+    path: Path
+    size: int
+
+
+class Pusher:
+    """Pushes tasks to nodes. All verbs raise `NodeRefused` or `Unreachable`."""
+
+    def __init__(self, connection: Connection, policy: PushPolicy) -> None:
+        self._connection = connection
+        self._policy = policy
+
+    async def wipe(self, node: Node, task: TaskId) -> bool:
+        """Make the node delete what it holds of an upload that was never committed.
+
+        NodeODM has no such call, but an init that it refuses removes the upload folder of that id, and options that
+        are no JSON are always refused. False when the node took them: then what it holds is still there.
+        """
+        try:
+            await self._init(node, task, [("options", "[")])
+        except NodeRefused:
+            return True
+        return False
+
+    async def init(self, node: Node, task: Task) -> None:
+        """Announce the task under its own id. A node that has a task of this id already refuses."""
+        await self._init(node, task.id, _fields(task))
+
+    async def upload(self, node: Node, task: TaskId, parcels: Sequence[Parcel]) -> None:
+        """Send every parcel.
+
+        Raises NodeRefused when the node keeps refusing one, Unreachable when a connection broke: then files that were
+        on the wire may or may not have arrived.
+        """
+        delivery = _Delivery(iter(parcels))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._policy.connections, len(parcels))):
+                    group.create_task(self._drain(node, task, delivery))
+        except* NodeRefused as refusals:
+            raise _first(refusals) from None
+        except* Unreachable as breaks:
+            raise _first(breaks) from None
+
+    async def commit(self, node: Node, task: TaskId) -> None:
+        """Tell the node to go. Unreachable leaves open whether it will."""
+        answer = await self._connection.json(
+            node, "POST", f"/task/new/commit/{task}", seconds=self._policy.commit_seconds
+        )
+        granted(answer)
+
+    async def _drain(self, node: Node, task: TaskId, delivery: _Delivery) -> None:
+        for parcel in delivery.waiting:
+            await self._offer(node, task, parcel, delivery)
+            delivery.taken += 1
+
+    async def _offer(self, node: Node, task: TaskId, parcel: Parcel, delivery: _Delivery) -> None:
+        tries = 0
+        while True:
+            try:
+                return await self._send(node, task, parcel)
+            except NodeRefused as error:
+                tries += 1
+                if tries >= (self._policy.file_tries if delivery.taken else self._policy.first_tries):
+                    raise
+                logger.info("task=%s node=%s refused %s: %s", task, node.id, parcel.name, error)
+            await asyncio.sleep(min(self._policy.file_pause, 0.25 * 2**tries))
+
+    async def _send(self, node: Node, task: TaskId, parcel: Parcel) -> None:
+        head, tail, headers = _envelope(parcel)
+        timer = asyncio.timeout(self._policy.stall_seconds)
+        try:
+            async with timer:
+                body = self._body(head, parcel, tail, timer)
+                answer = await self._connection.json(
+                    node,
+                    "POST",
+                    f"/task/new/upload/{task}",
+                    headers=headers,
+                    data=body,
+                    seconds=None,
+                )
+        except TimeoutError:
+            raise Unreachable(f"took no data for {self._policy.stall_seconds:g} s") from None
+        if not _says(granted(answer), "success"):
+            raise NodeRefused(f"did not acknowledge {parcel.name}")
+
+    async def _body(
+        self, head: bytes, parcel: Parcel, tail: bytes, timer: asyncio.Timeout
+    ) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        yield head
+        with await asyncio.to_thread(parcel.path.open, "rb") as file:
+            while chunk := await asyncio.to_thread(_read, file):
+                timer.reschedule(loop.time() + self._policy.stall_seconds)
+                yield chunk
+                if self._policy.bytes_per_second:
+                    await asyncio.sleep(len(chunk) / self._policy.bytes_per_second)
+        yield tail
+
+    async def _init(self, node: Node, task: TaskId, fields: Iterable[tuple[str, str]]) -> None:
+        boundary = uuid4().hex
+        headers = {"set-uuid": str(task), "Content-Type": f"multipart/form-data; boundary={boundary}"}
+        answer = await self._connection.json(
+            node, "POST", "/task/new/init", headers=headers, data=_form(fields, boundary)
+        )
+        if _says(granted(answer), "uuid") != task:
+            raise NodeRefused("did not accept the task under its id")
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """The files of one upload, shared by its connections."""
+
+    waiting: Iterator[Parcel]
+    taken: int = 0
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    """The first single error in `group`; the others are of the same kind."""
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")
+
+
+def _says(answer: Json, key: str) -> Json:
+    return answer.get(key) if isinstance(answer, dict) else None
+
+
+def _read(file: BinaryIO) -> bytes:
+    return file.read(_CHUNK)
+
+
+def _fields(task: Task) -> list[tuple[str, str]]:
+    """The fields of init (contract §5.5); optional ones only when the client gave them."""
+    request = task.request
+    created = request.date_created if request.date_created is not None else round(task.created * 1000)
+    fields = [
+        ("name", request.name),
+        ("options", options_text(task.options)),
+        ("dateCreated", str(created)),
+    ]
+    if request.skip_post_processing:
+        fields.append(("skipPostProcessing", "true"))
+    if request.webhook:
+        fields.append(("webhook", request.webhook))
+    if request.outputs:
+        fields.append(("outputs", request.outputs))
+    return fields
+
+
+def _form(fields: Iterable[tuple[str, str]], boundary: str) -> bytes:
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in fields
+    ]
+    return ("".join(parts) + f"--{boundary}--\r\n").encode()
+
+
+def _envelope(parcel: Parcel) -> tuple[bytes, bytes, dict[str, str]]:
+    """What stands before and after a file's bytes in its request, and the request's headers."""
+    boundary = uuid4().hex
+    name = parcel.name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="images"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    headers = {
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+        "Content-Length": str(len(head) + parcel.size + len(tail)),
+    }
+    return head, tail, headers
