@@ -8,26 +8,35 @@ import os
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from aiohttp import web
 
 from clusterodm_py import __version__
 from clusterodm_py.assembly import Adapters, Engine, build_engine, build_proxy
-from clusterodm_py.auth import fingerprint, open_access
+from clusterodm_py.auth.base import fingerprint
+from clusterodm_py.auth.local import LocalAccess
 from clusterodm_py.config import Config
 from clusterodm_py.core.errors import AlreadyThere, ClusterError
-from clusterodm_py.core.types import Token
+from clusterodm_py.core.types import OwnerId, Token
 from clusterodm_py.engine.background import Background
+from clusterodm_py.faces.proxy import Proxy
 from clusterodm_py.faces.telnet import TelnetFace
 from clusterodm_py.nodeodm.connection import Connection
 from clusterodm_py.store.base import Store
 from clusterodm_py.store.legacy import import_legacy
 from clusterodm_py.store.sqlite import SqliteStore
 from clusterodm_py.uploads.spool import Spool, SpoolPolicy
+
+try:
+    import uvloop
+
+    _new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+except ImportError:  # not on Windows, nor on PyPy
+    _new_loop = asyncio.new_event_loop
 
 logger = logging.getLogger(__name__)
 
@@ -37,24 +46,22 @@ DATABASE: Final = "clusterodm.db"
 _KEEP_ALIVE: Final = 75.0
 """Seconds an idle client connection stays open: longer than the 5 seconds clients poll at, so they need not dial."""
 
+_READ_BUFFER: Final = 256 * 1024
+"""Bytes of an upload read ahead of the parser, per connection."""
+
+_LAST_ANSWERS: Final = 5.0
+"""Seconds that answers under way get to end when the program stops."""
+
 
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT; the exit status. A problem at start is logged as one line that names the fix."""
     try:
-        _run(_until_signalled(config))
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_until_signalled(config))
     except (ClusterError, OSError) as error:
         logger.error("Cannot start: %s", error)
         return 1
     return 0
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        import uvloop
-    except ImportError:  # not on Windows, nor on PyPy
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
 
 
 async def _until_signalled(config: Config) -> None:
@@ -72,7 +79,6 @@ class Ports:
     """Where the program listens; None where it does not."""
 
     public: int
-    secure: int | None
     cli: int | None
 
 
@@ -90,9 +96,9 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
 
 
 async def _open_adapters(config: Config, clock: Callable[[], float], stack: AsyncExitStack) -> Adapters:
-    access = open_access(config.cloud_provider, config.token, config.tokens_file, clock)
+    access = LocalAccess(config.token)
     store = SqliteStore(config.data_dir / DATABASE, clock=clock, fsync=config.fsync)
-    policy = SpoolPolicy(quota=config.spool_quota, floor=config.spool_free_floor, fsync=config.fsync)
+    policy = SpoolPolicy(quota=config.spool_quota or None, floor=config.spool_free_floor, fsync=config.fsync)
     return Adapters(
         access=await stack.enter_async_context(access),
         store=await stack.enter_async_context(store),
@@ -121,17 +127,55 @@ async def _register_nodes(store: Store, config: Config, clock: Callable[[], floa
 async def _listen(
     config: Config, adapters: Adapters, engine: Engine, clock: Callable[[], float], stack: AsyncExitStack
 ) -> Ports:
-    cli = None
-    if config.admin_cli_port is not None:
-        face = TelnetFace(
-            engine.admin.execute, port=config.admin_cli_port, password=config.admin_pass, version=__version__
-        )
-        cli = await stack.enter_async_context(face)
-        logger.info("Starting admin CLI on %d", cli)
-    server = web.Server(
-        build_proxy(config, adapters, engine, clock).handle, access_log=None, keepalive_timeout=_KEEP_ALIVE
+    return Ports(
+        public=await _open_public(config, build_proxy(config, adapters, engine, clock), stack),
+        cli=await _open_console(config, engine, stack),
     )
-    runner = web.ServerRunner(server, handle_signals=False)
+
+
+async def _open_console(config: Config, engine: Engine, stack: AsyncExitStack) -> int | None:
+    if config.admin_cli_port is None:
+        return None
+    face = TelnetFace(
+        engine.admin.execute,
+        host=config.admin_host,
+        port=config.admin_cli_port,
+        password=config.admin_pass,
+        version=__version__,
+    )
+    port = await stack.enter_async_context(face)
+    logger.info("Starting admin CLI on %d", port)
+    return port
+
+
+async def _open_public(config: Config, proxy: Proxy, stack: AsyncExitStack) -> int:
+    """Listen as contract §9.2 has it: HTTPS on `port`, or on `secure-port` with HTTP beside it."""
+    server = web.Server(
+        proxy.handle, access_log=None, keepalive_timeout=_KEEP_ALIVE, read_bufsize=_READ_BUFFER
+    )
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_LAST_ANSWERS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    return Ports(public=0, secure=None, cli=cli)
+    secret = _tls_context(config)
+    if secret is not None and config.secure_port is not None:
+        await _start_site(runner, config.host, config.secure_port, secret)
+        secret = None
+    return await _start_site(runner, config.host, config.port, secret)
+
+
+async def _start_site(runner: web.ServerRunner, host: str, port: int, secret: ssl.SSLContext | None) -> int:
+    await web.TCPSite(runner, host, port, ssl_context=secret, backlog=1024).start()
+    bound: int = runner.addresses[-1][1]
+    logger.info("Starting %s proxy on %d", "https" if secret else "http", bound)
+    return bound
+
+
+def _tls_context(config: Config) -> ssl.SSLContext | None:
+    if config.ssl_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.ssl_cert, config.ssl_key)
+    except ssl.SSLError as error:
+        raise ClusterError(f"ssl-cert and ssl-key do not make a pair: {error.reason}") from None
+    return context

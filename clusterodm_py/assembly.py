@@ -149,9 +149,7 @@ def build_proxy(config: Config, adapters: Adapters, engine: Engine, clock: Calla
         watch=engine.watch,
         catalog=engine.catalog,
         relay=relay,
-        submit=Submit(
-            intake=engine.intake, public_address=config.public_address, tls=config.ssl_cert is not None
-        ),
+        submit=Submit(intake=engine.intake, public_address=config.public_address, tls=config.tls),
         tasks=TaskFace(
             store=adapters.store,
             relay=relay,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
-from aiohttp.typedefs import LooseHeaders
 from multidict import CIMultiDict
 
 from clusterodm_py.core.types import Json
@@ -43,10 +43,10 @@ class Cors:
         return headers
 
 
-def answer(value: Json | list[dict[str, Json]], headers: LooseHeaders | None = None) -> web.Response:
+def answer(value: Json | Sequence[Mapping[str, Json]] | Sequence[str]) -> web.Response:
     """`value` as our own JSON: status 200, exactly `application/json`."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    return web.Response(body=body, content_type="application/json")
 
 
 def failure(text: str) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import socket
@@ -22,6 +23,10 @@ logger = logging.getLogger(__name__)
 Execute: TypeAlias = Callable[[Command], Awaitable[Reply]]
 
 _CHUNK: Final = 4096
+
+_LOOPBACK: Final = "127.0.0.1"
+
+_EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +49,22 @@ class SessionLimits:
 class TelnetFace:
     """Listens while entered, which gives the port bound; leaving it closes every session.
 
-    `execute` carries commands out. Without a password every client is an operator, so only this machine's may connect.
+    `execute` carries commands out. Without a password every client is an operator, so only this machine's may connect,
+    whatever `host` says.
     """
 
     def __init__(
         self,
         execute: Execute,
         *,
+        host: str = "0.0.0.0",
         port: int,
         password: Token,
         version: str,
         limits: SessionLimits | None = None,
     ) -> None:
         self._execute = execute
+        self._host = host if password else _LOOPBACK
         self._port = port
         self._password = password
         self._version = version
@@ -66,7 +74,7 @@ class TelnetFace:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> int:
-        listening = _listen(self._port, everywhere=bool(self._password))
+        listening = _listen(self._host, self._port)
         await self._sessions.__aenter__()
         self._server = await asyncio.start_server(self._accept, sock=listening)
         port: int = listening.getsockname()[1]
@@ -86,6 +94,9 @@ class TelnetFace:
             await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server and not self._server.is_serving():  # accepted, but the face is being left
+            writer.transport.abort()
+            return
         peer = _peer(writer)
         if len(self._writers) >= self._limits.sessions:
             logger.warning("console: turned %s away, %s sessions are open", peer, self._limits.sessions)
@@ -98,8 +109,11 @@ class TelnetFace:
         running.add_done_callback(lambda _: self._forget(writer))
 
     def _forget(self, writer: asyncio.StreamWriter) -> None:
+        """Let go of a session that ended, was stopped, or never came to run."""
         self._writers.discard(writer)
-        writer.transport.abort()  # all was said; this ends also a session that was stopped or never came to run
+        transport = writer.transport
+        if not transport.is_closing() or transport.get_write_buffer_size():
+            transport.abort()
 
 
 class _Session:
@@ -189,12 +203,19 @@ class _Session:
             return await self._reader.read(_CHUNK)
 
     async def _part(self) -> None:
-        """Drop what still comes: closing on unread bytes would reset the connection, and our last words with it."""
-        async with asyncio.timeout(self._limits.parting):
-            if not self._writer.is_closing():
-                self._writer.write_eof()
-            while await self._reader.read(_CHUNK):
-                pass
+        """Close so that our last words arrive: closing on unread bytes would reset the connection."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.parting):
+                await self._drop_what_still_comes()
+        async with asyncio.timeout(self._limits.idle):
+            self._writer.close()
+            await self._writer.wait_closed()
+
+    async def _drop_what_still_comes(self) -> None:
+        if not self._writer.is_closing():
+            self._writer.write_eof()
+        while await self._reader.read(_CHUNK):
+            pass
 
     async def _say(self, text: str) -> None:
         if self._writer.is_closing():
@@ -204,12 +225,11 @@ class _Session:
             await self._writer.drain()
 
 
-def _listen(port: int, *, everywhere: bool) -> socket.socket:
-    if not everywhere:
-        return socket.create_server(("127.0.0.1", port))
-    if socket.has_dualstack_ipv6():
+def _listen(host: str, port: int) -> socket.socket:
+    if host in _EVERYWHERE and socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from clusterodm_py.core.errors import BadRequest
 from clusterodm_py.core.types import Json
 
+FAILURE_FORMS: Final = ("500", "error")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
@@ -64,11 +66,16 @@ class Behaviour:
     forget_tasks: bool = False
     """Know no task after a restart, as a NodeODM that crashed."""
 
+    def __post_init__(self) -> None:
+        """Raises BadRequest at what could never work."""
+        if self.slots < 1 or not self.speed > 0:
+            raise BadRequest("A node needs at least one slot and a speed above 0.")
+        if self.fail_uploads_with not in FAILURE_FORMS:
+            raise BadRequest(f"Uploads fail with one of: {', '.join(FAILURE_FORMS)}.")
+
     def processing_seconds(self, images: int) -> float:
         return (self.seconds + self.seconds_per_image * images) / self.speed
 
-
-FAILURE_FORMS: Final = ("500", "error")
 
 _FIXED: Final = frozenset({"work_dir", "token", "offline_after"})
 """What a running node cannot change any more."""

@@ -1,4 +1,4 @@
-"""The `/options` of an ODM engine as data: names, types, defaults and domains (contract §3.1). Helps are our own words."""
+"""The `/options` of an ODM engine as data: names, types, defaults, domains (contract §3.1). Helps are our own words."""
 
 from __future__ import annotations
 

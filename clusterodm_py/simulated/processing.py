@@ -134,10 +134,11 @@ class Processing:
         if limit and len(task.images) > limit:
             error = f"Too many images: {len(task.images)} were sent, this node takes {limit} at most."
             task.end(TaskStatus.FAILED, self._clock(), error)
-            return self._tell(task)
-        task.status = TaskStatus.QUEUED
-        self._queue.append(task.id)
-        self._fill()
+            self._tell(task)
+        else:
+            task.status = TaskStatus.QUEUED
+            self._queue.append(task.id)
+            self._fill()
 
     def _fill(self) -> None:
         """Start what waits, in the order it came, while a slot is free."""

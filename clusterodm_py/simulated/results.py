@@ -13,6 +13,15 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from clusterodm_py.core.types import Json
 from clusterodm_py.simulated.tiff import Raster, geotiff
 
+if find_spec("PIL"):
+    from clusterodm_py.simulated.mosaic import mosaic
+else:
+
+    def mosaic(images: Sequence[Path]) -> Raster | None:
+        """Without Pillow no photo can be read."""
+        return None
+
+
 ORTHOPHOTO: Final = "odm_orthophoto/odm_orthophoto.tif"
 _PADDING: Final = "padding.bin"
 _ZEROS: Final = bytes(1 << 20)
@@ -35,10 +44,6 @@ def build_archive(
 
 def orthophoto(images: Sequence[Path]) -> Raster:
     """A mosaic of the photos where they tell their positions and Pillow is there to read them, else a pattern."""
-    if find_spec("PIL") is None:
-        return _pattern()
-    from clusterodm_py.simulated.mosaic import mosaic  # Pillow is optional
-
     return mosaic(images) or _pattern()
 
 
@@ -79,10 +84,12 @@ def _pad(path: Path, size: int) -> None:
         return
     entry = ZipInfo(_PADDING)
     entry.compress_type, entry.file_size = ZIP_STORED, missing
-    with _Sparse(path, "r+") as file, ZipFile(file, "a") as archive, archive.open(entry, "w") as padding:
-        for _ in range(missing // len(_ZEROS)):
-            padding.write(_ZEROS)
-        padding.write(bytes(missing % len(_ZEROS)))
+    with _Sparse(path, "r+") as file, ZipFile(file, "a") as archive:
+        file.truncate(archive.start_dir)  # or the old directory would show through the hole
+        with archive.open(entry, "w") as padding:
+            for _ in range(missing // len(_ZEROS)):
+                padding.write(_ZEROS)
+            padding.write(bytes(missing % len(_ZEROS)))
 
 
 class _Sparse(FileIO):

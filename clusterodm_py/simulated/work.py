@@ -27,7 +27,8 @@ class Work:
     ) -> None:
         for task in self._running:
             task.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        # The group is not told of the error, or callers would see it wrapped in an exception group.
+        await self._group.__aexit__(None, None, None)
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._group.create_task(self._guarded(name, work), name=name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clusterodm_py.core.errors import AlreadyThere, LimitReached, Stale
+from clusterodm_py.core.errors import AlreadyThere, Stale
 from clusterodm_py.core.lifecycle import may_move
-from clusterodm_py.core.types import IN_FLIGHT, Node, NodeId, Task, TaskId, TaskState
+from clusterodm_py.core.limits import check_concurrent
+from clusterodm_py.core.types import IN_FLIGHT, Limits, Node, NodeId, Task, TaskId, TaskState
 from clusterodm_py.store.tables import (
     AddStray,
     Decision,
@@ -54,10 +55,7 @@ def save_task(tables: Tables, task: Task) -> Decision[Task]:
 
 def commit_task(tables: Tables, task: Task, max_concurrent: int | None) -> Decision[Task]:
     old = _expect(_current(tables, task), TaskState.SPOOLING)
-    if max_concurrent is not None and tables.active(task.owner) >= max_concurrent:
-        raise LimitReached(
-            f"The maximum of {max_concurrent} concurrent tasks is reached: wait for one to end, then commit again"
-        )
+    check_concurrent(tables.active(task.owner), Limits(max_concurrent=max_concurrent))
     return _put(replace(_next(task, old), state=TaskState.QUEUED))
 
 

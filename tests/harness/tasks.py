@@ -11,7 +11,9 @@ import aiohttp
 
 from harness.proxy import ProxyProcess
 
-IMAGES: Mapping[str, bytes] = {f"image_{number}.jpg": b"\xff\xd8" + bytes([number]) * 2000 for number in range(3)}
+IMAGES: Mapping[str, bytes] = {
+    f"image_{number}.jpg": b"\xff\xd8" + bytes([number]) * 2000 for number in range(3)
+}
 
 
 def files_form(files: Mapping[str, bytes], field: str = "images") -> aiohttp.FormData:
