@@ -119,11 +119,12 @@ def _spacing(photos: Sequence[_Photo]) -> float:
 
 def _frame(photos: Sequence[_Photo], usual: float) -> _Frame:
     parallel = max(0.01, math.cos(math.radians(photos[0].latitude)))
-    margin = max(photo.width or usual for photo in photos) / 2 / METERS_PER_DEGREE
-    west = min(photo.longitude for photo in photos) - margin / parallel
-    east = max(photo.longitude for photo in photos) + margin / parallel
-    south = min(photo.latitude for photo in photos) - margin
-    north = max(photo.latitude for photo in photos) + margin
+    beside = max(photo.width or usual for photo in photos) / 2 / METERS_PER_DEGREE / parallel
+    above = max((photo.width or usual) * photo.aspect for photo in photos) / 2 / METERS_PER_DEGREE
+    west = min(photo.longitude for photo in photos) - beside
+    east = max(photo.longitude for photo in photos) + beside
+    south = min(photo.latitude for photo in photos) - above
+    north = max(photo.latitude for photo in photos) + above
     across, down = (east - west) * parallel * METERS_PER_DEGREE, (north - south) * METERS_PER_DEGREE
     scale = max(across, down) / _LONGEST_SIDE
     size = (max(1, round(across / scale)), max(1, round(down / scale)))

@@ -19,12 +19,14 @@ class Gate:
     node_port: int
     held: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the request to hold has come."""
+    seen: list[str] = field(default_factory=list)
+    """Every path and query that came by."""
     _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _prefix: str | None = None
     _after: bool = False
 
     def hold(self, prefix: str, *, after: bool) -> None:
-        """Hold the next request whose path starts with `prefix`; `after` the node has answered, or before it is asked."""
+        """Hold the next request to a path with `prefix`; `after` the node has answered, or before it is asked."""
         self._prefix, self._after = prefix, after
         self.held.clear()
         self._opened.clear()
@@ -51,6 +53,7 @@ class Gate:
         await self._session.close()
 
     async def _pass(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.seen.append(request.raw_path)
         body = await request.read()
         stopped = self._prefix is not None and request.path.startswith(self._prefix)
         if stopped and not self._after:
