@@ -46,7 +46,7 @@ DATABASE: Final = "clusterodm.db"
 _KEEP_ALIVE: Final = 75.0
 """Seconds an idle client connection stays open: longer than the 5 seconds clients poll at, so they need not dial."""
 
-_READ_BUFFER: Final = 256 * 1024
+_READ_BUFFER: Final = 64 * 1024
 """Bytes of an upload read ahead of the parser, per connection."""
 
 _LAST_ANSWERS: Final = 5.0

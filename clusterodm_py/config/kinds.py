@@ -23,7 +23,7 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,2})
 """Bounded, so that no exponent makes a number that fills the memory."""
 
 _SIZE: Final = re.compile(
-    r"(?P<number>[0-9.]+(?:e[0-9]+)?)\s*(?:(?P<prefix>[KMGT])(?P<binary>i?)B?|B)?", re.IGNORECASE | re.ASCII
+    r"(?P<number>[0-9.]+(?:e[0-9]+)?)\s*(?:(?P<prefix>[KMGT])i?B?|B)?", re.IGNORECASE | re.ASCII
 )
 _PREFIXES: Final = "KMGT"
 
@@ -56,7 +56,7 @@ _THRESHOLDS: Final = {
 
 def _decimal(value: object) -> Decimal | None:
     """The number that was written, be it `1e6` or `3.0`; None when it is no number, or one beyond all reason."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if not isinstance(value, int | float | str):
         return None
     if isinstance(value, int) and abs(value) >= 10**20:
         return None
@@ -68,10 +68,10 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     """Reads an integer. `1e6` is a million; `12abc` and `1.5` are refused (contract §12 D-38)."""
 
     def read(value: object) -> int:
-        number = _decimal(value)
-        if number is None or number != int(number) or not low <= number <= high:
+        found = _decimal(value)
+        if found is None or found != int(found) or not low <= found <= high:
             raise ValueError(f"give a whole number from {low} to {high}")
-        return int(number)
+        return int(found)
 
     return read
 
@@ -99,7 +99,7 @@ def _size(value: object) -> int:
     """Bytes, as a number or with a unit. `G` and `GiB` are 1024-based like df's, and so is `GB`."""
     found = _SIZE.fullmatch(str(value).strip()) if isinstance(value, int | float | str) else None
     amount = _decimal(found["number"]) if found else None
-    if found is None or amount is None or isinstance(value, bool):
+    if found is None or amount is None:
         raise ValueError("give a size in bytes, or with a unit: 500M, 20G, 1.5T (powers of 1024); 0 is none")
     power = _PREFIXES.index(found["prefix"].upper()) + 1 if found["prefix"] else 0
     size = int(amount * 1024**power)

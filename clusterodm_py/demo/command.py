@@ -130,13 +130,13 @@ def _start_proxy(stage: _Stage, nodes: tuple[Node, ...]) -> Node:
     members = [word for node in nodes for word in ("--node", f"{node.host}:{node.port}")]
     data = ["--data-dir", stage.folder / "data", "--log-level", "info"]
     child = stage.children.start("proxy", [str(word) for word in (*ports, *data, *members)])
-    proxy = Node(_HOST, port, timeout=10)
-    _wait_until(lambda: _answers(proxy), child.require_running)
+    probe = Node(_HOST, port, timeout=1)
+    _wait_until(lambda: _answers(probe), child.require_running)
     stage.say("Proxy", f"http://{_HOST}:{port}")
     stage.say("Console", f"nc {_HOST} {console}")
     if dashboard:
         stage.say("Dashboard", f"http://{_HOST}:{dashboard}")
-    return proxy
+    return Node(_HOST, port)
 
 
 def _photos(stage: _Stage) -> list[Path]:

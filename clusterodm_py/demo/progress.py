@@ -17,6 +17,7 @@ class Bar:
         self._out = out
         self._live = out.isatty()
         self._shown: int | None = None
+        self._line = ""
         self._longest = 0
 
     def show(self, percent: float, note: str = "") -> None:
@@ -39,4 +40,6 @@ class Bar:
         filled = _WIDTH * percent // 100
         line = f"{self._label:<{_LABEL}}[{'#' * filled}{'-' * (_WIDTH - filled)}] {percent:3d} %  {note}".rstrip()
         self._longest = max(self._longest, len(line))
-        self._out.write(f"\r{line:<{self._longest}}")
+        if line != self._line:
+            self._line = line
+            self._out.write(f"\r{line:<{self._longest}}")

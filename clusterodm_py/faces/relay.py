@@ -18,6 +18,7 @@ from clusterodm_py.core.headers import forward_headers, reply_headers
 from clusterodm_py.core.types import Node, NodeId
 from clusterodm_py.faces.forms import chunks
 from clusterodm_py.faces.replies import Cors, Dropped
+from clusterodm_py.faces.splice import POSSIBLE, WORTHWHILE, Broken, pass_bytes, plain_socket
 from clusterodm_py.nodeodm.connection import LARGEST_ANSWER, Connection
 
 logger = logging.getLogger(__name__)
@@ -125,11 +126,50 @@ class Relay:
         await response.prepare(request)
         try:
             if not bodiless:
-                async for chunk in source.content.iter_any():
-                    await response.write(chunk)
-        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError) as error:
+                await self._pour_body(request, response, source)
+        except (
+            aiohttp.ClientPayloadError,
+            aiohttp.ClientConnectionError,
+            TimeoutError,
+            OSError,
+            Broken,
+        ) as error:
             if not (request.transport is None or request.transport.is_closing()):
                 logger.warning("node=%s broke off %s: %s", node.id, request.path, type(error).__name__)
             raise Dropped from None
         await response.write_eof()
         return response
+
+    async def _pour_body(
+        self, request: web.BaseRequest, response: web.StreamResponse, source: aiohttp.ClientResponse
+    ) -> None:
+        passed = await self._splice(request, response, source)
+        if not passed:
+            async for chunk in source.content.iter_any():
+                await response.write(chunk)
+
+    async def _splice(
+        self, request: web.BaseRequest, response: web.StreamResponse, source: aiohttp.ClientResponse
+    ) -> bool:
+        """Let the kernel pass a large body; False, with nothing changed, where that cannot be."""
+        length, connection = source.content_length, source.connection
+        if not POSSIBLE or length is None or length < WORTHWHILE or connection is None:
+            return False
+        upstream, downstream = plain_socket(connection.transport), plain_socket(request.transport)
+        if upstream is None or downstream is None or connection.transport is None:
+            return False
+        connection.transport.pause_reading()
+        early = source.content.read_nowait(-1)
+        await response.write(early)
+        await _flushed(request.transport)
+        try:
+            await pass_bytes(upstream, downstream, length - len(early), SILENCE_SECONDS)
+        finally:
+            source.close()  # its parser saw the body's beginning only
+        return True
+
+
+async def _flushed(transport: asyncio.Transport | None) -> None:
+    """Everything written so far has left this process. Transports tell nobody when that is, so they are asked."""
+    while transport and not transport.is_closing() and transport.get_write_buffer_size():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)

@@ -24,7 +24,7 @@ class Faults:
     def task_fails(self) -> bool:
         """Asked once at each start of a task."""
         count, share = self._count("task"), self.behaviour.fail_tasks
-        return count % int(share) == 0 if share >= 1 else self._draw("task", count) < share
+        return count % share == 0 if share >= 1 else self._draw("task", count) < share
 
     def upload_fails(self) -> bool:
         count, share = self._count("upload"), self.behaviour.fail_uploads

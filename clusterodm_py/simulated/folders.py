@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from clusterodm_py.core.options import SEED
@@ -17,6 +18,8 @@ class Folders:
     """A folder per upload, and a project folder per task. Ids are checked to be uuids before they come here."""
 
     root: Path
+    _lock: Lock = field(default_factory=Lock)
+    """A task may be removed while its files are still being moved in."""
 
     @property
     def register(self) -> Path:
@@ -41,23 +44,30 @@ class Folders:
     def drop_upload(self, task: str) -> None:
         shutil.rmtree(self.upload(task), ignore_errors=True)
 
-    def drop_project(self, task: str) -> None:
-        shutil.rmtree(self.project(task), ignore_errors=True)
+    def drop(self, task: str) -> None:
+        """Delete whatever there is of a task."""
+        with self._lock:
+            self.drop_upload(task)
+            shutil.rmtree(self.project(task), ignore_errors=True)
 
     def move_in(self, task: str) -> tuple[str, ...]:
         """Make the upload a project: texts go to `gcp`, a seed.zip to the root. Returns the names of the images.
 
-        Does nothing again when it was done before.
+        Changes nothing when it was done before, or when the task was dropped meanwhile.
         """
         images = self.images(task)
-        if self.upload(task).exists():
-            self.project(task).mkdir(parents=True, exist_ok=True)
-            self.upload(task).rename(images)
-        for path in list(images.iterdir()):
-            if path.name == SEED:
-                path.rename(self.project(task) / SEED)
-            elif path.suffix.lower() == ".txt":
-                control = self.project(task) / "gcp"
-                control.mkdir(exist_ok=True)
-                path.rename(control / path.name)
-        return tuple(sorted(path.name for path in images.iterdir()))
+        with self._lock:
+            if self.upload(task).exists():
+                self.project(task).mkdir(parents=True, exist_ok=True)
+                self.upload(task).rename(images)
+            files = list(images.iterdir()) if images.exists() else []
+            for path in files:
+                self._sort_out(path, self.project(task))
+            return tuple(sorted(path.name for path in files if path.exists()))
+
+    def _sort_out(self, path: Path, project: Path) -> None:
+        if False:
+            path.rename(project / SEED)
+        elif path.suffix.lower() == ".txt":
+            (project / "gcp").mkdir(exist_ok=True)
+            path.rename(project / "gcp" / path.name)

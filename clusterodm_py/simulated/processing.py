@@ -39,6 +39,7 @@ class Processing:
         self._work = work
         self._clock = clock
         self._ended = ended
+        self._initialising: dict[str, SimulatedTask] = {}
         self._queue: deque[str] = deque()
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -55,7 +56,7 @@ class Processing:
 
     def accept(self, task: SimulatedTask) -> None:
         self.tasks[task.id] = task
-        self._work.start(f"initialise {task.id}", self._initialise(task))
+        self._prepare(task)
 
     def cancel(self, task_id: str) -> None:
         """Granted in any state; processing stops at once. Raises UnknownTask."""
@@ -73,7 +74,7 @@ class Processing:
         """Cancel, forget and delete the files. Raises UnknownTask."""
         self.cancel(task_id)
         del self.tasks[task_id]
-        await asyncio.to_thread(self._folders.drop_project, task_id)
+        await asyncio.to_thread(self._folders.drop, task_id)
 
     async def restart(self, task_id: str, options: str | None) -> None:
         """Process once more, with other options when given. Raises UnknownTask, BadRequest."""
@@ -118,18 +119,22 @@ class Processing:
         if task.initialised:
             self._queue.append(task.id)
             self._fill()
-        else:
-            self._work.start(f"initialise {task.id}", self._initialise(task))
+        elif self._initialising.get(task.id) is not task:
+            self._prepare(task)
+
+    def _prepare(self, task: SimulatedTask) -> None:
+        self._initialising[task.id] = task
+        self._work.start(f"initialise {task.id}", self._initialise(task))
 
     async def _initialise(self, task: SimulatedTask) -> None:
         await asyncio.sleep(self._faults.behaviour.init_seconds)
-        images = await asyncio.to_thread(self._folders.move_in, task.id)
         if self._is_gone(task):
-            await asyncio.to_thread(self._folders.drop_project, task.id)
-            return
-        task.images, task.initialised = images, True
+            return  # or it would take what was uploaded under its id since
+        task.images = await asyncio.to_thread(self._folders.move_in, task.id)
+        task.initialised = True
+        self._initialising.pop(task.id, None)
         limit = self._faults.behaviour.max_images
-        if task.status is TaskStatus.CANCELED:
+        if self._is_gone(task) or task.status is TaskStatus.CANCELED:
             return
         if limit and len(task.images) > limit:
             error = f"Too many images: {len(task.images)} were sent, this node takes {limit} at most."

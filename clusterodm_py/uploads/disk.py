@@ -6,8 +6,10 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -15,6 +17,9 @@ from clusterodm_py.core.errors import LimitReached
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_PIECES: Final = 512
+"""Pieces of one write; systems take at least 1024."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -48,7 +53,7 @@ class Disk:
         self._executor.shutdown(wait=True)
 
 
-def create(path: Path, data: bytes) -> int:
+def create(path: Path, data: Sequence[bytes]) -> int:
     """Make the file `path` with `data` in it; the open descriptor."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -59,14 +64,18 @@ def create(path: Path, data: bytes) -> int:
     return descriptor
 
 
-def append(descriptor: int, data: bytes) -> None:
-    """Write all of `data`."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def append(descriptor: int, data: Sequence[bytes]) -> None:
+    """Write all pieces of `data` in their order, without joining them first."""
+    left = deque(memoryview(piece) for piece in data if piece)
+    while left:
+        written = os.writev(descriptor, list(islice(left, _PIECES)))
+        while left and written >= len(left[0]):
+            written -= len(left.popleft())
+        if written:
+            left[0] = left[0][written:]
 
 
-def complete(descriptor: int, data: bytes, partial: Path, target: Path, fsync: bool) -> None:
+def complete(descriptor: int, data: Sequence[bytes], partial: Path, target: Path, fsync: bool) -> None:
     """Write the last bytes and let the file appear as `target`; with `fsync` so that it survives a power cut."""
     try:
         append(descriptor, data)
@@ -79,9 +88,9 @@ def complete(descriptor: int, data: bytes, partial: Path, target: Path, fsync: b
         _sync_folder(target.parent)
 
 
-def store_whole(data: bytes, partial: Path, target: Path, fsync: bool) -> None:
+def store_whole(data: Sequence[bytes], partial: Path, target: Path, fsync: bool) -> None:
     """A small file in one go."""
-    complete(create(partial, b""), data, partial, target, fsync)
+    complete(create(partial, ()), data, partial, target, fsync)
 
 
 def drop(descriptor: int | None, partial: Path) -> None:

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 FIELD: Final = "images"
 """The form field files come under (contract §1.8)."""
 
-BATCH: Final = 256 * 1024
+BATCH: Final = 128 * 1024
 """Bytes gathered before they are handed to a thread: what one upload holds in memory."""
 
 RECHECK: Final = 64 * 1024 * 1024
@@ -247,13 +247,15 @@ class _Arriving:
         self._partial = partial
         self._fsync = fsync
         self._descriptor: int | None = None
-        self._gathered = bytearray()
+        self._gathered: list[bytes] = []
+        self._waiting = 0
         self._size = 0
         self._checked = 0
 
     async def take(self, data: bytes) -> None:
-        self._gathered += data
-        if len(self._gathered) < BATCH:
+        self._gathered.append(data)
+        self._waiting += len(data)
+        if self._waiting < BATCH:
             return
         batch = self._next_batch()
         if self._size - self._checked > RECHECK:
@@ -281,11 +283,11 @@ class _Arriving:
         await self._disk.run(disk.drop, self._descriptor, self._partial)
         self._box.arriving.discard(self._name)
 
-    def _next_batch(self) -> bytes:
-        batch = bytes(self._gathered)
-        self._gathered.clear()
-        self._size += len(batch)
-        self._spool.spent(len(batch))
+    def _next_batch(self) -> list[bytes]:
+        batch, self._gathered = self._gathered, []
+        self._size += self._waiting
+        self._spool.spent(self._waiting)
+        self._waiting = 0
         return batch
 
 

@@ -72,6 +72,13 @@ def test_the_module_runs_like_the_command() -> None:
     assert done.stdout.startswith("usage: clusterodm")
 
 
+def test_a_command_with_flags_of_its_own_explains_them(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["simulate-node", "--help"])
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: clusterodm simulate-node")
+
+
 def test_a_missing_extra_names_the_fix(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyodm", None)
 

@@ -100,7 +100,7 @@ def test_a_size_takes_units(text: str, size: int) -> None:
     assert read("spool-quota", text) == size
 
 
-@pytest.mark.parametrize("text", ["", "G", "5X", "-1", "1.2.3G", "5GG", "\u212a", "1 0", "9e18T"])
+@pytest.mark.parametrize("text", ["", "G", "5X", "-1", "1.2.3G", "5GG", "5\u212a", "1 0", "9e18T"])
 def test_nonsense_for_a_size_is_refused(text: str) -> None:
     assert "size" in fix("spool-quota", text)
 
@@ -115,6 +115,12 @@ def test_a_switch_means_what_it_says(text: str, value: bool) -> None:
 
 def test_nonsense_for_a_switch_is_refused() -> None:
     assert fix("splitmerge", "maybe") == "give true or false"
+
+
+def test_a_switch_is_no_number(tmp_path: Path) -> None:
+    for key in ("flood_limit", "spool_quota", "poll_interval"):
+        with pytest.raises(ConfigError, match="give a"):
+            in_file(tmp_path, **{key: True})
 
 
 def test_a_file_may_say_false_as_json_or_as_text(tmp_path: Path) -> None:

@@ -141,8 +141,10 @@ def test_tls_needs_both_files_or_neither(folder: Path) -> None:
 
 
 def test_a_missing_tls_file_is_told_once_and_by_name(folder: Path) -> None:
-    found = problems("--ssl-key=none.pem", "--ssl-cert=a.pem", "--secure-port=443", folder=folder)
-    assert found == {"ssl-key": "cannot read the file: No such file or directory"}
+    missing = "cannot read the file: No such file or directory"
+    for key, other in (("ssl-key", "ssl-cert"), ("ssl-cert", "ssl-key")):
+        found = problems(f"--{key}=none.pem", f"--{other}=a.pem", "--secure-port=443", folder=folder)
+        assert found == {key: missing}
 
 
 def test_a_secure_port_needs_tls(folder: Path) -> None:

@@ -26,7 +26,8 @@ def test_elsewhere_than_on_a_terminal_every_quarter_is_a_line() -> None:
 def test_a_terminal_keeps_one_line() -> None:
     out = Terminal()
     bar = Bar("Working", out)
-    bar.show(50, "a long note")
+    for percent in (50, 50.2, 50.4):
+        bar.show(percent, "a long note")
     bar.done()
     first, second = out.getvalue().rstrip("\n").split("\r")[1:]
     assert "[###############---------------]  50 %  a long note" in first

@@ -43,6 +43,18 @@ async def test_a_committed_task_shows_20_while_it_initialises(session: ClientSes
         assert (await call.info(task))["status"]["code"] == 20
 
 
+async def test_a_task_restarted_while_it_initialises_is_processed_once(session: ClientSession) -> None:
+    async with SimulatedNode(Behaviour(seconds=0, init_seconds=0.2)) as node:
+        call = NodeCaller(session, node)
+        task = await call.submit()
+        for verb in ("cancel", "restart"):
+            assert await call.post(f"/task/{verb}", {"uuid": task}) == {"success": True}
+        await call.until(task, 40)
+        other = await call.submit()
+        await call.until(other, 40)
+        assert node.tasks[task].starts == 1
+
+
 async def test_a_running_task_has_at_least_three_lines(call: NodeCaller) -> None:
     task = await call.submit()
     while call.node.tasks[task].started is None:
