@@ -26,6 +26,7 @@ from clusterodm_py.engine.background import Background
 from clusterodm_py.faces.proxy import Proxy
 from clusterodm_py.faces.telnet import TelnetFace
 from clusterodm_py.nodeodm.connection import Connection
+from clusterodm_py.nodeodm.quick import QuickGets
 from clusterodm_py.store.base import Store
 from clusterodm_py.store.legacy import import_legacy
 from clusterodm_py.store.sqlite import SqliteStore
@@ -104,6 +105,7 @@ async def _open_adapters(config: Config, clock: Callable[[], float], stack: Asyn
         store=await stack.enter_async_context(store),
         spool=await stack.enter_async_context(Spool(config.spool_dir, policy)),
         connection=await stack.enter_async_context(Connection()),
+        quick=await stack.enter_async_context(QuickGets()),
     )
 
 

@@ -28,6 +28,7 @@ from clusterodm_py.faces.tasks import TaskFace
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.nodeodm.connection import Connection
 from clusterodm_py.nodeodm.push import Pusher, PushPolicy
+from clusterodm_py.nodeodm.quick import QuickGets
 from clusterodm_py.store.base import Store
 from clusterodm_py.uploads.spool import Spool
 
@@ -40,6 +41,7 @@ class Adapters:
     store: Store
     spool: Spool
     connection: Connection
+    quick: QuickGets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ def build_engine(
 
 def build_proxy(config: Config, adapters: Adapters, engine: Engine, clock: Callable[[], float]) -> Proxy:
     cors = Cors(origins=frozenset(config.cors_origins))
-    relay = Relay(adapters.connection, cors)
+    relay = Relay(adapters.connection, adapters.quick, cors)
     return Proxy(
         access=adapters.access,
         store=adapters.store,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -19,7 +18,8 @@ from clusterodm_py.core.types import Node, NodeId
 from clusterodm_py.faces.forms import chunks
 from clusterodm_py.faces.replies import Cors, Dropped
 from clusterodm_py.faces.splice import POSSIBLE, WORTHWHILE, Broken, pass_bytes, plain_socket
-from clusterodm_py.nodeodm.connection import LARGEST_ANSWER, Connection
+from clusterodm_py.nodeodm.connection import Connection
+from clusterodm_py.nodeodm.quick import Answer, QuickGets
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +29,18 @@ SILENCE_SECONDS: Final = 120.0
 SHORT_SECONDS: Final = 20.0
 """The same for small answers, which a client waits 30 seconds for (contract §11.1)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A whole answer of a node."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+_OURS: Final = frozenset({"content-length", "date", "etag"})
+"""Headers that we write anew for a copied answer, or that would no longer be true of it."""
 
 
 class Relay:
     """Streams requests to nodes; identical small ones that come at the same time are asked once."""
 
-    def __init__(self, connection: Connection, cors: Cors) -> None:
+    def __init__(self, connection: Connection, quick: QuickGets, cors: Cors) -> None:
         self._connection = connection
+        self._quick = quick
         self._cors = cors
-        self._asked: dict[tuple[NodeId, str, str], asyncio.Future[Copy]] = {}
+        self._asked: dict[tuple[NodeId, str, str], asyncio.Future[Answer]] = {}
 
     async def stream(self, request: web.BaseRequest, node: Node, path: str, query: str) -> web.StreamResponse:
         """The node's answer as it comes. Raises Dropped when there is none."""
@@ -66,14 +61,14 @@ class Relay:
             logger.warning("node=%s cannot be asked for %s: %s", node.id, path, error)
             raise Dropped from None
 
-    async def copy(self, node: Node, path: str, query: str) -> Copy:
+    async def copy(self, node: Node, path: str, query: str) -> Answer:
         """A small GET's whole answer; whoever asks the same while it is on its way shares it. Raises Unreachable."""
         key = (node.id, path, query)
         if (under_way := self._asked.get(key)) is not None:
             return await asyncio.shield(under_way)
         future = self._asked[key] = asyncio.get_running_loop().create_future()
         try:
-            found = await self._fetch(node, path, query)
+            found = await self._quick.get(node, path, query, SHORT_SECONDS)
         except BaseException as error:
             trouble = error if isinstance(error, Unreachable) else Unreachable("the question was given up")
             future.set_exception(trouble)
@@ -85,33 +80,14 @@ class Relay:
         finally:
             del self._asked[key]
 
-    def reply(self, request: web.BaseRequest, copy: Copy, content: bytes | None = None) -> web.Response:
+    def reply(self, request: web.BaseRequest, copy: Answer, content: bytes | None = None) -> web.Response:
         """A copied answer for one client, with `content` in place of its body if given."""
         response = web.Response(status=copy.status, body=copy.body if content is None else content)
-        for name, value in copy.headers:
-            response.headers[name] = value
+        for name, value in reply_headers(copy.headers):
+            if name not in _OURS:
+                response.headers[name] = value
         response.headers.extend(self._cors.headers(request))
         return response
-
-    async def _fetch(self, node: Node, path: str, query: str) -> Copy:
-        try:
-            async with (
-                asyncio.timeout(SHORT_SECONDS),
-                self._connection.request(node, "GET", path, query) as source,
-            ):
-                content = bytearray()
-                async for chunk in source.content.iter_any():
-                    content += chunk
-                    if len(content) > LARGEST_ANSWER:
-                        raise Unreachable("the answer is too large")
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            raise Unreachable("the answer did not arrive whole") from None
-        kept = [
-            (name, value)
-            for name, value in reply_headers(source.headers.items())
-            if name.lower() not in ("content-length", "etag", "date")
-        ]
-        return Copy(source.status, tuple(kept), bytes(content))
 
     async def _pour(
         self, request: web.BaseRequest, node: Node, source: aiohttp.ClientResponse

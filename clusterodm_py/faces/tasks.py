@@ -22,8 +22,9 @@ from clusterodm_py.core.wire import held_task_json, last_known_json
 from clusterodm_py.engine.control import Control
 from clusterodm_py.engine.tracker import Tracker
 from clusterodm_py.faces.forms import action_fields
-from clusterodm_py.faces.relay import Copy, Relay
+from clusterodm_py.faces.relay import Relay
 from clusterodm_py.faces.replies import Dropped, answer, failure
+from clusterodm_py.nodeodm.quick import Answer
 from clusterodm_py.store.base import Store
 
 _LISTED: Final = frozenset(TaskState) - {TaskState.SPOOLING}
@@ -182,7 +183,7 @@ def _shifted(query: str, name: str, wanted: str | None, own: int) -> str:
     return urlencode([*pairs, (name, str(node_line(wanted, own)))])
 
 
-def _with_own_lines(task: Task, copy: Copy, wanted: str | None) -> bytes | None:
+def _with_own_lines(task: Task, copy: Answer, wanted: str | None) -> bytes | None:
     """The node's info with our lines before its own; None when there is nothing to add."""
     if wanted is None or not task.lines:
         return None

@@ -66,7 +66,7 @@ class Folders:
             return tuple(sorted(path.name for path in files if path.exists()))
 
     def _sort_out(self, path: Path, project: Path) -> None:
-        if False:
+        if path.name == SEED:
             path.rename(project / SEED)
         elif path.suffix.lower() == ".txt":
             (project / "gcp").mkdir(exist_ok=True)
