@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Debian packages that tests or benchmarks need beyond Python's own; none so far.
+# Debian packages that tests need beyond Python's own; none so far.
 SYSTEM_PACKAGES ?=
 # Tests run in this many processes.
 JOBS ?= 2
@@ -33,7 +33,8 @@ lint: $(READY) ## check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: system $(READY) ## measure; results in benchmarks/out
+bench: SYSTEM_PACKAGES = nginx-light wrk
+bench: system $(READY) ## measure beside a node asked directly and beside nginx, as docs/benchmarks.md shows
 	$(BIN)/python benchmarks/run.py
 
 clean: ## remove whatever make and the tools made; data stays

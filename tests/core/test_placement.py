@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from time import process_time
 
 import pytest
 from hypothesis import given
@@ -283,21 +282,6 @@ def test_a_thousand_nodes_make_a_short_record() -> None:
     assert lines[0].startswith("n0:3000: chosen")
     assert lines[-1] == "980 more nodes were considered"
     assert len(lines) == 21
-
-
-def test_a_thousand_nodes_are_weighed_in_milliseconds() -> None:
-    views = [
-        view(f"n{number}", slots=number % 5, queued=number % 3, turn=number, locked=number % 10 == 0)
-        for number in range(1000)
-    ]
-    exclude = frozenset({NodeId("n1:3000")})
-
-    def seconds() -> float:
-        began = process_time()
-        place(views, Need(images=5, exclude=exclude))
-        return process_time() - began
-
-    assert min(seconds() for _ in range(20)) < 0.005
 
 
 @pytest.mark.parametrize(
