@@ -111,8 +111,7 @@ class NodeView:
     node: Node
     info: NodeInfo | None = None
     health: Health = Health.UNKNOWN
-    misses: int = 0
-    """Polls failed in a row."""
+    misses: int = 0  # polls failed in a row
     in_flight: int = 0
     """Tasks bound to the node that its own queue count cannot know of yet."""
     turn: int = 0
@@ -242,8 +241,7 @@ class TaskRequest:
     skip_post_processing: bool = False
     webhook: str = ""
     outputs: str = ""
-    date_created: int | None = None
-    """Milliseconds since the epoch."""
+    date_created: int | None = None  # milliseconds since the epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,8 +276,7 @@ class Task:
     """Files received, every kind counted (contract §2.3)."""
     bytes: int = 0
     node: NodeId | None = None
-    attempts: int = 0
-    """Dispatches begun."""
+    attempts: int = 0  # dispatches begun
     touched: tuple[NodeId, ...] = ()
     """Every node a push was begun to: each may hold a part of the upload, or all of it."""
     error: str | None = None
