@@ -17,8 +17,7 @@ from aiohttp import web
 
 from clusterodm_py import __version__
 from clusterodm_py.assembly import Adapters, Engine, build_engine, build_proxy
-from clusterodm_py.auth.base import fingerprint
-from clusterodm_py.auth.local import LocalAccess
+from clusterodm_py.auth.choice import open_access
 from clusterodm_py.config import Config
 from clusterodm_py.core.errors import AlreadyThere, ClusterError
 from clusterodm_py.core.types import OwnerId, Token
@@ -27,7 +26,6 @@ from clusterodm_py.faces.proxy import Proxy
 from clusterodm_py.faces.telnet import TelnetFace
 from clusterodm_py.nodeodm.connection import Connection
 from clusterodm_py.nodeodm.quick import QuickGets
-from clusterodm_py.store.base import Store
 from clusterodm_py.store.legacy import import_legacy
 from clusterodm_py.store.sqlite import SqliteStore
 from clusterodm_py.uploads.spool import Spool, SpoolPolicy
@@ -89,7 +87,7 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
     logger.info("ClusterODM %s started with PID %d", __version__, os.getpid())
     async with AsyncExitStack() as stack:
         adapters = await _open_adapters(config, clock, stack)
-        await _register_nodes(adapters.store, config, clock)
+        await _register_nodes(adapters, config, clock)
         background = await stack.enter_async_context(Background())
         engine = build_engine(config, adapters, background, clock)
         await engine.start()
@@ -97,7 +95,7 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
 
 
 async def _open_adapters(config: Config, clock: Callable[[], float], stack: AsyncExitStack) -> Adapters:
-    access = LocalAccess(config.token)
+    access = open_access(config.cloud_provider, config.token, config.tokens_file, clock)
     store = SqliteStore(config.data_dir / DATABASE, clock=clock, fsync=config.fsync)
     policy = SpoolPolicy(quota=config.spool_quota or None, floor=config.spool_free_floor, fsync=config.fsync)
     return Adapters(
@@ -109,11 +107,12 @@ async def _open_adapters(config: Config, clock: Callable[[], float], stack: Asyn
     )
 
 
-async def _register_nodes(store: Store, config: Config, clock: Callable[[], float]) -> None:
+async def _register_nodes(adapters: Adapters, config: Config, clock: Callable[[], float]) -> None:
     """Nodes and routes of a ClusterODM that ran here before, and the nodes of the configuration."""
+    store = adapters.store
 
     def owner_of(token: str | None) -> OwnerId:
-        return fingerprint(Token(token or ""))
+        return adapters.access.owner_of(Token(token or ""))
 
     await import_legacy(store, config.data_dir, clock(), owner_of)
     for node in config.node:

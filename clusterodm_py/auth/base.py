@@ -35,6 +35,9 @@ class AccessService(Protocol):
     async def validate(self, token: Token | None) -> Access | None:
         """What the bearer may do; None: nothing, answer 401."""
 
+    def owner_of(self, token: Token | None) -> OwnerId:
+        """Under whose name tasks are filed that were made with `token`, whether or not it is good now."""
+
     async def approve(self, access: Access, images: int) -> str | None:
         """Asked at each commit: None to go on, or the error to show the client."""
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from clusterodm_py.auth.base import NO_LOGIN, AuthInfo, fingerprint
-from clusterodm_py.core.types import Access, Token
+from clusterodm_py.core.types import Access, OwnerId, Token
 
 
 class LocalAccess:
@@ -34,6 +34,9 @@ class LocalAccess:
         if not hmac.compare_digest(given.value.encode(), self._required.value.encode()):
             return None
         return Access(owner=fingerprint(given), token=given)
+
+    def owner_of(self, token: Token | None) -> OwnerId:
+        return fingerprint(token)
 
     async def approve(self, access: Access, images: int) -> str | None:
         return None
