@@ -61,4 +61,9 @@ def fingerprint(token: Token | None) -> OwnerId:
     """
     if not token:
         return NOBODY
-    return OwnerId(hashlib.sha256(token.value.encode()).hexdigest()[:32])
+    return OwnerId(hashlib.sha256(raw(token)).hexdigest()[:32])
+
+
+def raw(token: Token) -> bytes:
+    """The token's bytes; of any text, since a query can hold any."""
+    return token.value.encode("utf-8", "surrogatepass")

@@ -6,7 +6,7 @@ import hmac
 from types import TracebackType
 from typing import Self
 
-from clusterodm_py.auth.base import NO_LOGIN, AuthInfo, fingerprint
+from clusterodm_py.auth.base import NO_LOGIN, AuthInfo, fingerprint, raw
 from clusterodm_py.core.types import Access, OwnerId, Token
 
 
@@ -31,7 +31,7 @@ class LocalAccess:
         given = token or Token("")
         if not self._required:
             return Access(owner=fingerprint(given), token=given)
-        if not hmac.compare_digest(given.value.encode(), self._required.value.encode()):
+        if not hmac.compare_digest(raw(given), raw(self._required)):
             return None
         return Access(owner=fingerprint(given), token=given)
 

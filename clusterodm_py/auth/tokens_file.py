@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from clusterodm_py.auth.base import NO_LOGIN, AuthInfo, fingerprint
+from clusterodm_py.auth.base import NO_LOGIN, AuthInfo, fingerprint, raw
 from clusterodm_py.core.errors import BadRequest, ClusterError
 from clusterodm_py.core.limits import parse_limits
 from clusterodm_py.core.types import Access, Limits, OwnerId, Token
@@ -37,7 +37,7 @@ class TokensFileError(ClusterError):
 
 def hash_token(token: Token) -> str:
     """What stands for `token` in the file."""
-    return hashlib.sha256(token.value.encode()).hexdigest()
+    return hashlib.sha256(raw(token)).hexdigest()
 
 
 def _known_limits(limits: dict[str, Any]) -> dict[str, Any]:
