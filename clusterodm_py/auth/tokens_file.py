@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,6 +28,11 @@ LOOK_EVERY: Final = 1.0
 """Seconds between two looks whether the file changed."""
 
 _LIMIT_KEYS: Final = frozenset({"maxImages", "maxConcurrentTasks", "options"})
+_OPTION_KEYS: Final = frozenset({"remove", "domain", "value", "assure", "between"})
+_BETWEEN_KEYS: Final = frozenset({"max_if_equal_to", "min", "max"})
+
+_Stamp: TypeAlias = tuple[int, int, int, int]
+"""What differs once a file was changed or replaced, even by a copy that keeps the time of its original."""
 
 
 class TokensFileError(ClusterError):
@@ -40,29 +44,44 @@ def hash_token(token: Token) -> str:
     return hashlib.sha256(raw(token)).hexdigest()
 
 
+def new_token(random_bytes: Callable[[int], bytes]) -> Token:
+    """A token that cannot be guessed, in letters that a query takes as they are; give `secrets.token_bytes`."""
+    return Token(random_bytes(24).hex())
+
+
 def _known_limits(limits: dict[str, Any]) -> dict[str, Any]:
-    if unknown := limits.keys() - _LIMIT_KEYS:
-        raise ValueError(f"unknown {', '.join(sorted(unknown))}; there are {', '.join(sorted(_LIMIT_KEYS))}")
+    """A misspelt limit would be no limit, so every key must be known."""
     try:
         parse_limits(limits)
     except BadRequest as error:
         raise ValueError(str(error)) from None
+    _only(_LIMIT_KEYS, limits, "limits")
+    for name, option in (limits.get("options") or {}).items():
+        _only(_OPTION_KEYS, option or {}, f"options.{name}")
+        _only(_BETWEEN_KEYS, (option or {}).get("between") or {}, f"options.{name}.between")
     return limits
 
 
+def _only(known: frozenset[str], given: Mapping[str, Any], where: str) -> None:
+    if unknown := given.keys() - known:
+        raise ValueError(
+            f"{where}: unknown {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
+        )
+
+
 class _Entry(BaseModel):
-    """One token, as the file has it."""
+    """One token, as the file has it. Strict: a text in place of true makes nobody an admin."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
     admin: bool = False
     limits: Annotated[dict[str, Any], AfterValidator(_known_limits)] = Field(default_factory=dict)
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     tokens: tuple[_Entry, ...]
 
@@ -84,8 +103,9 @@ class TokensFileAccess:
         self._path = path
         self._clock = clock
         self._bearers: Mapping[str, _Bearer] = MappingProxyType({})
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: _Stamp | None = None
         self._looked = 0.0
+        self._trouble = ""
 
     @property
     def info(self) -> AuthInfo:
@@ -116,7 +136,8 @@ class TokensFileAccess:
         self._looked = 0.0
 
     async def __aenter__(self) -> Self:
-        self._stamp, self._bearers = await asyncio.to_thread(_read, self._path)
+        if (read := await asyncio.to_thread(_read, self._path, None)) is not None:
+            self._stamp, self._bearers = read
         self._looked = self._clock()
         return self
 
@@ -132,47 +153,43 @@ class TokensFileAccess:
             return
         self._looked = now
         try:
-            if await asyncio.to_thread(_stamp, self._path) != self._stamp:
-                self._stamp, self._bearers = await asyncio.to_thread(_read, self._path)
-                logger.info("tokens file %s read again: %d tokens", self._path, len(self._bearers))
-        except (OSError, TokensFileError) as error:
-            logger.error("the new tokens file is not used, the one read before stays in force: %s", error)
-            self._stamp = await asyncio.to_thread(_stamp_or_none, self._path)
+            changed = await asyncio.to_thread(_read, self._path, self._stamp)
+        except TokensFileError as error:
+            if str(error) != self._trouble:  # it is read again at every look until it is mended; told once
+                logger.error("the new tokens file is not used, the one read before stays in force: %s", error)
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        if changed is not None:
+            self._stamp, self._bearers = changed
+            logger.info("tokens file %s read again: %d tokens", self._path, len(self._bearers))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
-def _stamp_or_none(path: Path) -> tuple[int, int] | None:
+def _read(path: Path, known: _Stamp | None) -> tuple[_Stamp, Mapping[str, _Bearer]] | None:
+    """The file and its stamp, taken first so that a change meanwhile is seen next time; None: still as `known`."""
     try:
-        return _stamp(path)
-    except OSError:
-        return None
-
-
-def _read(path: Path) -> tuple[tuple[int, int], Mapping[str, _Bearer]]:
-    try:
-        stamp = _stamp(path)
-        if path.stat().st_mode & 0o004:
-            logger.warning("tokens file %s can be read by every user of this machine: chmod o-r it", path)
-        return stamp, _parsed(path, path.read_text(encoding="utf-8"))
+        status = path.stat()
+        stamp = (status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size)
+        if stamp == known:
+            return None
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TokensFileError(f"tokens-file {path} cannot be read: {error}") from None
+    bearers = _parsed(path, text)
+    if status.st_mode & 0o004:
+        logger.warning("tokens file %s can be read by every user of this machine: chmod o-r it", path)
+    return stamp, bearers
 
 
 def _parsed(path: Path, text: str) -> Mapping[str, _Bearer]:
     try:
-        file = _File.model_validate(json.loads(text))
+        file = _File.model_validate_json(text)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        faults = (
+            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"])))
             for fault in error.errors(include_input=False)
         )
-        raise TokensFileError(f"tokens-file {path}: {faults}") from None
-    except ValueError as error:
-        raise TokensFileError(f"tokens-file {path} is not JSON: {error}") from None
+        raise TokensFileError(f"tokens-file {path}: {'; '.join(faults)}") from None
     _refuse_twins(path, "name", [entry.name for entry in file.tokens])
     _refuse_twins(path, "sha256", [entry.sha256.lower() for entry in file.tokens])
     return MappingProxyType(

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clusterodm_py.auth.base import AccessService
+from clusterodm_py.auth.base import AccessService, fingerprint
 from clusterodm_py.auth.choice import open_access
 from clusterodm_py.core.errors import ClusterError
 from clusterodm_py.core.types import NOBODY, Token
@@ -91,3 +93,32 @@ def test_what_does_not_go_together_is_refused(provider: str, token: str, file: P
     with pytest.raises(ClusterError) as refusal:
         open_access(provider, Token(token), file, lambda: 0.0)
     assert "secret" not in str(refusal.value)
+
+
+def test_fingerprints_never_change_since_tasks_are_kept_under_them() -> None:
+    assert fingerprint(GOOD) == hashlib.sha256(b"a-good-token").hexdigest()[:32]
+    assert fingerprint(None) == fingerprint(Token("")) == NOBODY
+
+
+@given(st.text(st.characters(), min_size=1), st.text(st.characters(), min_size=1))
+def test_any_text_has_a_fingerprint_of_its_own(one: str, other: str) -> None:
+    assert (fingerprint(Token(one)) == fingerprint(Token(other))) is (one == other)
+
+
+@pytest.mark.parametrize(
+    ("provider", "login"),
+    [
+        ("local", None),
+        ("lightning", "https://webodm.net/r/auth/getToken"),
+        ("lightningDev", "http://localhost:5000/r/auth/getToken"),
+        ("https://access.example.org/x", "https://access.example.org/x/auth/getToken"),
+    ],
+)
+def test_clients_without_a_token_are_told_where_to_log_in(provider: str, login: str | None) -> None:
+    info = open_access(provider, Token(""), None, lambda: 0.0).info
+    assert (info.login_url, info.register_url) == (login, None)
+
+
+def test_an_unknown_provider_is_told_the_known_ones() -> None:
+    with pytest.raises(ClusterError, match=r"local.*lightning.*lightningDev.*URL"):
+        open_access("lightening", Token(""), None, lambda: 0.0)

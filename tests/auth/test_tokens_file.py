@@ -1,3 +1,5 @@
+"""Hashed tokens in a file: what is accepted, what is refused by name, and what happens when it changes."""
+
 from __future__ import annotations
 
 import json
@@ -8,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from clusterodm_py.auth.tokens_file import LOOK_EVERY, TokensFileAccess, TokensFileError, hash_token
+from clusterodm_py.auth.tokens_file import (
+    LOOK_EVERY,
+    TokensFileAccess,
+    TokensFileError,
+    hash_token,
+    new_token,
+)
 from clusterodm_py.core.types import OwnerId, Token
 
 ALICE, BOB = Token("token-of-alice"), Token("token-of-bob")
@@ -71,6 +79,40 @@ async def test_a_broken_new_version_is_reported_once_and_the_old_one_stays(
         assert await service.validate(BOB) is not None
 
 
+async def test_a_version_that_was_broken_for_a_moment_is_used_once_it_is_mended(tmp_path: Path) -> None:
+    now = 0.0
+    file = write(tmp_path / "t", entry("alice", ALICE))
+    async with TokensFileAccess(file, lambda: now) as service:
+        file.rename(tmp_path / "aside")
+        file.mkdir()  # there, and not to be read
+        now += LOOK_EVERY
+        assert await service.validate(ALICE) is not None
+        file.rmdir()
+        write(file, entry("bob", BOB))
+        now += LOOK_EVERY
+        assert await service.validate(ALICE) is None
+        assert await service.validate(BOB) is not None
+
+
+async def test_a_replaced_file_is_seen_even_if_it_keeps_size_and_time(tmp_path: Path) -> None:
+    now = 0.0
+    file = write(tmp_path / "t", entry("alice", ALICE))
+    status = file.stat()
+    async with TokensFileAccess(file, lambda: now) as service:
+        new = write(tmp_path / "new", entry("alice", BOB))
+        os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert new.stat().st_size == status.st_size
+        new.replace(file)
+        now += LOOK_EVERY
+        assert await service.validate(ALICE) is None
+
+
+def test_a_new_token_is_long_and_safe_in_a_query() -> None:
+    token = new_token(lambda count: bytes(range(count)))
+    assert token.value == bytes(range(24)).hex()
+    assert new_token(os.urandom) != new_token(os.urandom)
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [
@@ -81,6 +123,12 @@ async def test_a_broken_new_version_is_reported_once_and_the_old_one_stays(
         ({"tokens": [entry("a", ALICE, limits={"maxImage": 1})]}, "maxImage"),
         ({"tokens": [entry("a", ALICE, limits={"maxImages": "many"})]}, "maxImages"),
         ({"tokens": [{"name": "a", "sha256": "token-of-alice"}]}, "sha256"),
+        ({"tokens": [entry("a", ALICE, admin="yes")]}, "admin"),
+        ({"tokens": [entry("a", ALICE, admin=1)]}, "admin"),
+        ({"tokens": [entry("a\nb", ALICE)]}, "name"),
+        ({"tokens": [entry("", ALICE)]}, "name"),
+        ({"tokens": [entry("a", ALICE, limits={"options": {"split": {"betwen": {}}}})]}, "betwen"),
+        ({"tokens": [entry("a", ALICE, limits={"options": {"split": {"between": {"mx": 5}}}})]}, "mx"),
         ({"tokens": [entry("a", ALICE), entry("a", BOB)]}, "tokens.1.name"),
         ({"tokens": [entry("a", ALICE), entry("b", ALICE)]}, "tokens.1.sha256"),
     ],
