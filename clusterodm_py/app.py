@@ -165,7 +165,13 @@ async def _open_public(config: Config, proxy: Proxy, stack: AsyncExitStack) -> i
 
 
 async def _start_site(runner: web.ServerRunner, host: str, port: int, secret: ssl.SSLContext | None) -> int:
-    await web.TCPSite(runner, host, port, ssl_context=secret, backlog=1024).start()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=secret, backlog=1024).start()
+    except OSError as error:
+        raise ClusterError(
+            f"port {port} of {host} cannot be opened ({error.strerror}). Is another ClusterODM running? Choose another"
+            " with --port and --secure-port."
+        ) from None
     bound: int = runner.addresses[-1][1]
     logger.info("Starting %s proxy on %d", "https" if secret else "http", bound)
     return bound

@@ -31,7 +31,8 @@ class Background:
     ) -> None:
         for task in self._running:
             task.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        # The group is not told of `error`: it would wrap it, and nobody outside knows that there is a group.
+        await self._group.__aexit__(None, None, None)
 
     def start(self, name: str, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
         """Run `work` under `name` until it ends or is cancelled."""
