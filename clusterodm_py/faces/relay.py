@@ -131,21 +131,34 @@ class Relay:
         length, connection = source.content_length, source.connection
         if not POSSIBLE or length is None or length < WORTHWHILE or connection is None:
             return False
-        upstream, downstream = plain_socket(connection.transport), plain_socket(request.transport)
-        if upstream is None or downstream is None or connection.transport is None:
+        if plain_socket(connection.transport) is None or plain_socket(request.transport) is None:
             return False
-        connection.transport.pause_reading()
-        early = source.content.read_nowait(-1)
-        await response.write(early)
-        await _flushed(request.transport)
+        early = b"".join(iter(source.content.read_nowait, b""))
+        if connection.protocol is None or source.connection is None:  # that was all of it
+            await response.write(early)
+            return True
+        connection.protocol.pause_reading()  # not before: taking what is there makes it read on
         try:
-            await pass_bytes(upstream, downstream, length - len(early), SILENCE_SECONDS)
+            await response.write(early)
+            await _flushed(request)
+            await _pass_rest(connection, request, length - len(early))
         finally:
             source.close()  # its parser saw the body's beginning only
         return True
 
 
-async def _flushed(transport: asyncio.Transport | None) -> None:
-    """Everything written so far has left this process. Transports tell nobody when that is, so they are asked."""
-    while transport and not transport.is_closing() and transport.get_write_buffer_size():  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
+async def _pass_rest(connection: aiohttp.connector.Connection, request: web.BaseRequest, count: int) -> None:
+    # Asked for only now: while we waited, either may have been closed and its number given to a stranger.
+    upstream, downstream = plain_socket(connection.transport), plain_socket(request.transport)
+    if upstream is None or downstream is None:
+        raise Broken
+    await pass_bytes(upstream, downstream, count, SILENCE_SECONDS)
+
+
+async def _flushed(request: web.BaseRequest) -> None:
+    """Everything written so far has left this process."""
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits(high=0)  # so that "may be written to" means "is empty"
+        await request.writer.drain()
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits()

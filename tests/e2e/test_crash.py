@@ -10,7 +10,7 @@ import pytest
 from clusterodm_py.simulated import Behaviour, SimulatedNode
 from harness.gate import Gate
 from harness.proxy import ProxyProcess
-from harness.tasks import IMAGES, commit, ended, files_form, info, init, status, submit, upload
+from harness.tasks import IMAGES, commit, ended, init, status, submit, upload
 
 STEPS = [
     ("/task/new/init", False),
@@ -91,9 +91,19 @@ async def test_an_upload_interrupted_by_a_kill_can_be_finished(
     assert len(node.tasks[task].files) == len(IMAGES)
 
 
-async def test_a_one_shot_upload_interrupted_by_a_kill_leaves_nothing(
-    tmp_path: Path, proxy: ProxyProcess
-) -> None:
-    async with proxy.session.post("/task/new", data=files_form(IMAGES)) as response:
-        task = (await response.json())["uuid"]
-    assert (await info(proxy, task))["imagesCount"] == len(IMAGES)
+async def test_an_upload_killed_in_the_middle_of_a_file_leaves_no_part_of_it(proxy: ProxyProcess) -> None:
+    spool = proxy.data / "spool"
+    _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(
+        b"POST /task/new HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Content-Length: 9000000\r\n\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + b"x" * 1_000_000
+    )
+    await writer.drain()
+    async with asyncio.timeout(10):
+        while not any(path.is_file() for path in spool.rglob("*")):
+            await asyncio.sleep(0.05)
+    await proxy.restart()
+    writer.close()
+    assert await proxy.get("/task/list") == []
+    assert not any(path.is_file() for path in spool.rglob("*"))
