@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 _Row: TypeAlias = tuple[int, tuple[object, ...]]
 
 _REACH: Final = 100_000
-"""Rows tried one by one behind the last readable one."""
+"""Numbers tried one by one, from either side, between the last rows reached from the front and from the back."""
+
+_BLIND_REACH: Final = 10_000
+"""The same where nothing was reached from the back, so that there may be no more rows at all."""
 
 _OUT_OF_REACH: Final = frozenset(
     {
@@ -57,8 +60,14 @@ class _Haul:
 
 
 def looking_at(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing in the file, nor moves its journal into it."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+    """A connection that changes nothing in the file, nor moves its journal into it.
+
+    But the journal of a creation that was killed must be rolled back before anything can be read.
+    """
+    mode = "rw" if _beside(path, "-journal").exists() else "ro"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5.0, isolation_level=None
+    )
 
 
 @contextmanager
@@ -123,8 +132,10 @@ def _read_all(path: Path) -> _Haul:
     with suppress(Damaged), telling_damage(), closing(looking_at(path)) as connection:
         # Without this SQLite reads nothing at all from a file that was cut short.
         connection.execute("PRAGMA writable_schema = ON")
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
         for table in TABLES:
-            _read_table(connection, table, haul)
+            if table.name in there:
+                _read_table(connection, table, haul)
     return haul
 
 
@@ -140,13 +151,13 @@ def _read_table(connection: sqlite3.Connection, table: Table, haul: _Haul) -> No
 def _readable(connection: sqlite3.Connection, table: Table) -> list[_Row]:
     """Every row SQLite can reach, in order: from the front, from the back, and in between one by one."""
     front, error = _scan(connection, f"{table.read} ORDER BY seq")
-    if error is None or _code(error) == sqlite3.SQLITE_ERROR:  # all of it, or no such table
+    if error is None or _code(error) == sqlite3.SQLITE_ERROR:  # all of it, or not our columns
         return front
     back, _ = _scan(connection, f"{table.read} ORDER BY seq DESC")
     low = front[-1][0] if front else 0
-    high = back[-1][0] if back else low + _REACH
+    high = back[-1][0] if back else low + _BLIND_REACH
     middle: list[_Row] = []
-    for seq in range(low + 1, min(high, low + _REACH)):
+    for seq in {*range(low + 1, min(high, low + _REACH)), *range(max(low + 1, high - _REACH), high)}:
         rows, _ = _scan(connection, f"{table.read} WHERE seq = {seq}")
         middle += rows
     return sorted(dict(front + middle + back).items())

@@ -2,8 +2,8 @@
 
 Changes are decided in turn on tables that run ahead of what readers see, and written by one thread. Those that come
 while it writes wait, and go together in the next transaction. When it is done they are applied to what readers see
-and answered; when it failed, the tables ahead are made anew from those. Nothing of this hangs on the callers'
-coroutines, so cancelling one cannot part memory from disk.
+and answered; when it failed they are taken back. Nothing of this hangs on the callers' coroutines, so cancelling one
+cannot part memory from disk.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ class SqliteStore:
                 self.tables.apply(change)
             _answer(batch)
         else:
-            self._ahead = self.tables.copy()
+            for change in batch.changes:
+                self._ahead.restore(change, self.tables)
             self._touched |= batch.touched
             _fail(batch, error)
         self._write_next()

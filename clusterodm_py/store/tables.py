@@ -119,6 +119,22 @@ class Tables:
             case _:
                 assert_never(change)
 
+    def restore(self, change: Change, good: Tables) -> None:
+        """Take `change` back: its record is as in `good` again, though perhaps not in its old place."""
+        match change:
+            case PutNode(Node(id=node_id)) | DropNode(node_id):
+                _mirror(self.nodes, good.nodes, node_id)
+            case PutTask(Task(id=task_id)) | DropTask(task_id):
+                self._drop_task(task_id)
+                if (task := good.tasks.get(task_id)) is not None:
+                    self._put_task(task)
+            case AddStray(task_id, node_id) | DropStray(task_id, node_id):
+                _mirror(self.strays, good.strays, (task_id, node_id))
+            case PutNote(key, _):
+                _mirror(self.notes, good.notes, key)
+            case _:
+                assert_never(change)
+
     def touch(self, task_id: TaskId, now: float) -> bool:
         """Whether the access was worth noting: the task is there and was not seen within `TOUCH_STEP`."""
         task = self.tasks.get(task_id)
@@ -184,6 +200,12 @@ class Tables:
 def keeping_access(task: Task, old: Task) -> Task:
     """`task`, but not less recently accessed than `old`: a save must not undo a touch made since it was read."""
     return replace(task, accessed=old.accessed) if task.accessed < old.accessed else task
+
+
+def _mirror(mine: dict[K, T], good: Mapping[K, T], key: K) -> None:
+    mine.pop(key, None)
+    if key in good:
+        mine[key] = good[key]
 
 
 def _discard(index: defaultdict[K, set[TaskId]], key: K, task_id: TaskId) -> None:
