@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from clusterodm_py import __version__
 from clusterodm_py.assembly import Adapters, Engine, build_engine, build_proxy
@@ -38,6 +39,7 @@ except ImportError:  # not on Windows, nor on PyPy
     _new_loop = asyncio.new_event_loop
 
 logger = logging.getLogger(__name__)
+_http_logger = logging.getLogger("aiohttp.server")
 
 DATABASE: Final = "clusterodm.db"
 """Its name in the data folder."""
@@ -47,6 +49,10 @@ _KEEP_ALIVE: Final = 75.0
 
 _READ_BUFFER: Final = 64 * 1024
 """Bytes of an upload read ahead of the parser, per connection."""
+
+_LINGER: Final = 120.0
+"""Seconds that a client may go on sending a body that was refused already. Most read our answer only after their last
+byte, and would see nothing but a broken connection (so would PyODM, and try again for long)."""
 
 _LAST_ANSWERS: Final = 5.0
 """Seconds that answers under way get to end when the program stops."""
@@ -151,8 +157,14 @@ async def _open_console(config: Config, engine: Engine, stack: AsyncExitStack) -
 
 async def _open_public(config: Config, proxy: Proxy, stack: AsyncExitStack) -> int:
     """Listen as contract §9.2 has it: HTTPS on `port`, or on `secure-port` with HTTP beside it."""
+    _http_logger.addFilter(_our_fault)
     server = web.Server(
-        proxy.handle, access_log=None, keepalive_timeout=_KEEP_ALIVE, read_bufsize=_READ_BUFFER
+        proxy.handle,
+        access_log=None,
+        keepalive_timeout=_KEEP_ALIVE,
+        lingering_time=_LINGER,
+        read_bufsize=_READ_BUFFER,
+        auto_decompress=False,  # what is passed on is passed on as it came, and no body is larger than it looks
     )
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_LAST_ANSWERS)
     await runner.setup()
@@ -162,6 +174,11 @@ async def _open_public(config: Config, proxy: Proxy, stack: AsyncExitStack) -> i
         await _start_site(runner, config.host, config.secure_port, secret)
         secret = None
     return await _start_site(runner, config.host, config.port, secret)
+
+
+def _our_fault(record: logging.LogRecord) -> bool:
+    """Whether it belongs in the log: what strangers send that is no HTTP would fill it with tracebacks."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 async def _start_site(runner: web.ServerRunner, host: str, port: int, secret: ssl.SSLContext | None) -> int:

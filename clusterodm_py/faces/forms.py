@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -12,13 +13,18 @@ from aiohttp import web
 
 from clusterodm_py.core.errors import BadRequest
 from clusterodm_py.core.types import Json
-from clusterodm_py.uploads.multipart import Field, boundary_of, parts
+from clusterodm_py.uploads.multipart import Field, FileStart, boundary_of, parts
 
 LARGEST_BODY: Final = 8 * 1024 * 1024
 """Bytes of a body that is held whole: many times the longest list of options."""
 
+MOST_FIELDS: Final = 1000
+"""Fields of one form: there are ten that mean anything (contract §1.7)."""
+
 IDLE_SECONDS: Final = 60.0
 """How long a client may send nothing in the middle of its request (ClusterODM: 30, contract §1.8)."""
+
+_TOO_MANY: Final = "The form has too many fields."
 
 _URLENCODED: Final = "application/x-www-form-urlencoded"
 
@@ -48,9 +54,7 @@ async def form_fields(request: web.BaseRequest) -> dict[str, str]:
         case "application/x-www-form-urlencoded" if request.can_read_body:
             return _pairs(await body(request))
         case "multipart/form-data":
-            boundary = boundary_of(request.headers["Content-Type"])
-            found = [part async for part in parts(_bounded(request), boundary) if isinstance(part, Field)]
-            return {part.name: part.value for part in found}
+            return await _multipart_fields(request)
         case _:
             raise BadRequest("Send the fields as multipart/form-data or application/x-www-form-urlencoded.")
 
@@ -77,7 +81,23 @@ async def body(request: web.BaseRequest) -> bytes:
     return bytes(content)
 
 
+async def _multipart_fields(request: web.BaseRequest) -> dict[str, str]:
+    boundary = boundary_of(request.headers["Content-Type"])
+    fields: dict[str, str] = {}
+    number = 0
+    async with aclosing(parts(_bounded(request), boundary)) as arriving:
+        async for part in arriving:
+            number += isinstance(part, Field | FileStart)
+            if number > MOST_FIELDS:
+                raise BadRequest(_TOO_MANY)
+            if isinstance(part, Field):
+                fields[part.name] = part.value
+    return fields
+
+
 async def _bounded(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise BadRequest("Send the form as it is, without compressing it.")
     size = 0
     async for chunk in chunks(request):
         size += len(chunk)
@@ -89,10 +109,10 @@ async def _bounded(request: web.BaseRequest) -> AsyncIterator[bytes]:
 def _pairs(content: bytes) -> dict[str, str]:
     try:
         return dict(
-            parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
+            parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
         )
     except ValueError:
-        raise BadRequest("The form has too many fields.") from None
+        raise BadRequest(_TOO_MANY) from None
 
 
 def _text(value: Json) -> str:

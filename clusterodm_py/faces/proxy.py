@@ -66,6 +66,8 @@ class Proxy:
         path, _, query = request.raw_path.partition("?")
         if not path.startswith("/"):  # absolute form, as clients send it to a proxy
             path = request.rel_url.raw_path
+        if request.method == "CONNECT":
+            return web.Response(status=400)  # to this method, 200 says: the tunnel stands
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return web.Response()
         route = routing.classify(request.method, path)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 SILENCE_SECONDS: Final = 120.0
 """A node that sends nothing for so long, in the middle of an answer, is given up with its client."""
+
+LOOK_SECONDS: Final = 1.0
+"""How often we look whether the client is still there."""
 
 SHORT_SECONDS: Final = 20.0
 """The same for small answers, which a client waits 30 seconds for (contract §11.1)."""
@@ -47,15 +52,18 @@ class Relay:
         peer = request.remote or ""
         headers = forward_headers(request.headers.items(), peer, request.scheme, request.host)
         try:
-            async with self._connection.request(
-                node,
-                request.method,
-                path,
-                query,
-                headers=headers,
-                data=chunks(request) if request.can_read_body else None,
-                silence=SILENCE_SECONDS,
-            ) as source:
+            async with (
+                _while_there(request),
+                self._connection.request(
+                    node,
+                    request.method,
+                    path,
+                    query,
+                    headers=headers,
+                    data=chunks(request) if request.can_read_body else None,
+                    silence=SILENCE_SECONDS,
+                ) as source,
+            ):
                 return await self._pour(request, node, source)
         except Unreachable as error:
             logger.warning("node=%s cannot be asked for %s: %s", node.id, path, error)
@@ -145,6 +153,29 @@ class Relay:
         finally:
             source.close()  # its parser saw the body's beginning only
         return True
+
+
+@asynccontextmanager
+async def _while_there(request: web.BaseRequest) -> AsyncIterator[None]:
+    """Gives up what is within, by Dropped, soon after the client left: a silent node would keep it for minutes."""
+    loop = asyncio.get_running_loop()
+    looking: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal looking
+        if request.transport is None:
+            patience.reschedule(loop.time())
+        else:
+            looking = loop.call_later(LOOK_SECONDS, look)
+
+    looking = loop.call_later(LOOK_SECONDS, look)
+    try:
+        async with asyncio.timeout(None) as patience:
+            yield
+    except TimeoutError:
+        raise Dropped from None
+    finally:
+        looking.cancel()
 
 
 async def _pass_rest(connection: aiohttp.connector.Connection, request: web.BaseRequest, count: int) -> None:

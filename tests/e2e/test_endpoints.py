@@ -317,5 +317,6 @@ async def _act(proxy: ProxyProcess, verb: str, task: str, encoding: str) -> Any:
 
 
 def _spooled(proxy: ProxyProcess) -> list[str]:
-    """What lies in the spool: every file below it."""
-    return [str(path) for path in (proxy.data / "spool").rglob("*") if path.is_file()]
+    """What lies in the spool; what is already being deleted does not count."""
+    spool = proxy.data / "spool"
+    return [str(path) for path in spool.rglob("*") if path.is_file() and ".discarded" not in path.parts]
