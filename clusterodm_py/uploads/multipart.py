@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+from urllib.parse import unquote
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
@@ -15,6 +17,15 @@ LARGEST_FIELD: Final = 1024 * 1024
 
 MOST_PARTS: Final = 100_000
 """Parts of one request: more than ten times the largest upload anybody sends in one."""
+
+LARGEST_PREAMBLE: Final = 64 * 1024
+"""Bytes that may come before the first part. Nobody sends any; a body that is no form is all preamble."""
+
+_ENCODED_NAME: Final = re.compile(
+    r""";\s*filename\*\s*=\s*"?([\w-]+)'[^']*'([^\s;"]*)""", re.ASCII | re.IGNORECASE
+)
+
+_NOT_FILES: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +65,27 @@ def boundary_of(content_type: str) -> str:
     if not kind.startswith("multipart/"):
         raise BadRequest("Send the files as multipart/form-data, under the field 'images'.")
     boundary: str = options.get("boundary", "")
-    if not boundary:
+    if not boundary or not boundary.isprintable():
         raise BadRequest("The Content-Type header lacks the boundary of its multipart form.")
     return boundary
 
 
-async def parts(stream: AsyncIterable[bytes], boundary: str) -> AsyncIterator[Part]:
+async def parts(stream: AsyncIterable[bytes], boundary: str) -> AsyncGenerator[Part, None]:
     """The parts of the body in their order.
 
     Raises BadRequest when the body is no multipart form, ends in its middle, or holds a field that is too large.
     """
+    # Latin-1 takes any byte: what a name is really written in is found out below, and junk is not an error there.
+    parser = PushMultipartParser(boundary, max_segment_count=MOST_PARTS, header_charset="latin-1")
+    reading = _Reading()
     try:
-        parser = PushMultipartParser(boundary, max_segment_count=MOST_PARTS)
-        reading = _Reading()
         async for chunk in stream:
-            if parser.closed:
-                continue  # an epilogue: allowed, and meaningless
+            if not chunk:  # to the parser, this would be the end
+                continue
             for event in parser.parse(chunk):
                 for part in reading.take(event):
                     yield part
+            reading.passed(len(chunk))
         parser.close()
     except MultipartError as error:
         raise BadRequest(f"The body is not a whole multipart form: {error}.") from None
@@ -84,15 +97,17 @@ class _Reading:
     def __init__(self) -> None:
         self._segment: MultipartSegment | None = None
         self._field: bytearray | None = None
+        self._preamble = 0
 
-    def take(self, event: MultipartSegment | bytes | bytearray | None) -> Iterator[Part]:
+    def take(self, event: MultipartSegment | bytes | None) -> Iterator[Part]:
         if event is None:
             yield self._end()
         elif isinstance(event, MultipartSegment):
             self._segment = event
-            self._field = None if _is_file(event) else bytearray()
+            filename = _filename(event)
+            self._field = None if _is_file(event, filename) else bytearray()
             if self._field is None:
-                yield FileStart(event.name or "", event.filename or "")
+                yield FileStart(_text(event.name), filename or "")
         elif self._field is None:
             yield FileData(bytes(event))
         else:
@@ -100,13 +115,39 @@ class _Reading:
             if len(self._field) > LARGEST_FIELD:
                 raise BadRequest(f"A form field is larger than {LARGEST_FIELD} bytes.")
 
+    def passed(self, count: int) -> None:
+        """Note that `count` bytes were read. Raises BadRequest when no part began in far too many."""
+        if self._segment is None:
+            self._preamble += count
+            if self._preamble > LARGEST_PREAMBLE:
+                raise BadRequest(
+                    "The body is not a multipart form with the boundary its Content-Type header names."
+                )
+
     def _end(self) -> Part:
         if self._field is None or self._segment is None:
             return FileEnd()
-        return Field(self._segment.name or "", self._field.decode("utf-8", "replace"))
+        return Field(_text(self._segment.name), self._field.decode("utf-8", "replace"))
 
 
-def _is_file(segment: MultipartSegment) -> bool:
+def _is_file(segment: MultipartSegment, filename: str | None) -> bool:
     """Without a filename the type decides: ClusterODM hangs on such parts (contract §12 D-12)."""
     kind: str = segment.content_type or ""
-    return segment.filename is not None or kind.startswith("image/") or kind == "application/octet-stream"
+    return filename is not None or not (kind in _NOT_FILES or kind.startswith(("text/", "multipart/")))
+
+
+def _filename(segment: MultipartSegment) -> str | None:
+    """`filename*` (RFC 5987) goes first: clients that send it leave `filename` out, or put a poorer one there."""
+    if encoded := _ENCODED_NAME.search(segment.header("Content-Disposition", "")):
+        charset, name = encoded.groups()
+        return unquote(name, "latin-1" if charset.lower() == "iso-8859-1" else "utf-8", "replace")
+    return None if segment.filename is None else _text(segment.filename)
+
+
+def _text(header: str | None) -> str:
+    """A name as its client meant it: UTF-8 as nearly all write, or else the Latin-1 of old systems."""
+    raw = (header or "").encode("latin-1")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

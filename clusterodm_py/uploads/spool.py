@@ -2,88 +2,33 @@
 
     <root>/<task>/files/NAME      whole, under a name no other file of the task has
     <root>/<task>/partial/N       arriving
-    <root>/.trash/N               being deleted
+    <root>/.discarded/N           being deleted
 
-Names and sizes are kept in memory and read from the folders once, at the start: ten thousand files in one task cost
-ten thousand look-ups in a set, not as many listings.
+What is there is read once, at the start, and known from then on. Nothing else in the root is ever touched.
 """
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterable, Collection
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-from clusterodm_py.core import limits
-from clusterodm_py.core.errors import BadRequest, UnknownTask
-from clusterodm_py.core.filenames import safe_name, unique_name
-from clusterodm_py.core.types import Limits, TaskId
+from clusterodm_py.core.errors import UnknownTask
+from clusterodm_py.core.types import TaskId
+from clusterodm_py.core.wire import valid_uuid
 from clusterodm_py.uploads import disk
+from clusterodm_py.uploads.box import Box, SpooledFile
 from clusterodm_py.uploads.disk import Disk
-from clusterodm_py.uploads.multipart import Field, FileData, FileEnd, FileStart, Part, parts
+from clusterodm_py.uploads.receive import Received, receive
+from clusterodm_py.uploads.room import Room, SpoolPolicy
+
+__all__ = ["Received", "Spool", "SpoolPolicy", "SpooledFile"]
 
 logger = logging.getLogger(__name__)
-
-FIELD: Final = "images"
-"""The form field files come under (contract §1.8)."""
-
-BATCH: Final = 128 * 1024
-"""Bytes gathered before they are handed to a thread: what one upload holds in memory."""
-
-RECHECK: Final = 64 * 1024 * 1024
-"""Bytes of one file after which quota and free space are looked at again."""
-
-_FIELDS_BYTES: Final = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolPolicy:
-    """How much room there is, and how safe is safe; in bytes."""
-
-    quota: int | None = None
-    """All uploads together; None is no quota."""
-    floor: int = 0
-    """What must stay free on the disk."""
-    fsync: bool = False
-    """Whether an acknowledged file survives a power cut, not only a crash."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpooledFile:
-    """A whole file of a task."""
-
-    name: str
-    path: Path
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What one request brought."""
-
-    files: tuple[SpooledFile, ...]
-    fields: dict[str, str]
-
-
-@dataclass(slots=True)
-class _Box:
-    """One task's files."""
-
-    folder: Path
-    sizes: dict[str, int] = field(default_factory=dict)
-    arriving: set[str] = field(default_factory=set)
-
-    def claim(self, filename: str, most: int | None) -> str:
-        """A name nobody else has. Raises LimitReached when it would be one file too many."""
-        limits.check_images(len(self.sizes) + len(self.arriving) + 1, Limits(max_images=most))
-        name = unique_name(safe_name(filename), self.sizes.keys() | self.arriving)
-        self.arriving.add(name)
-        return name
 
 
 class Spool:
@@ -91,210 +36,92 @@ class Spool:
 
     def __init__(self, root: Path, policy: SpoolPolicy) -> None:
         self._root = root
-        self._trash = root / ".trash"
-        self._policy = policy
-        self._disk = Disk()
-        self._boxes: dict[TaskId, _Box] = {}
-        self._numbers = itertools.count()
-        self._used = 0
+        self._trash = root / ".discarded"
+        self._disk = Disk(fsync=policy.fsync)
+        self._room = Room(root, policy, self._disk)
+        self._boxes: dict[TaskId, Box] = {}
+        self._changes = asyncio.Lock()
+        """Held while a task's folder comes or goes: an id that is used again must not meet its own removal."""
 
     async def __aenter__(self) -> Self:
-        await self._disk.run(disk.make_folders, self._root, self._trash)
-        self._boxes = await self._disk.run(self._read_folders)
-        self._used = sum(sum(box.sizes.values()) for box in self._boxes.values())
+        await self._disk.make(self._root, self._trash)
+        for task, sizes in (await self._disk.run(_read, self._root)).items():
+            self._boxes[task] = Box(self._root / task, self._disk, self._room, sizes)
+            self._room.used += sum(sizes.values())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._disk.close()
+        await asyncio.to_thread(self._disk.close)
 
     async def open(self, task: TaskId) -> None:
-        """Make room for the files of `task`."""
-        folder = self._root / task
-        await self._disk.run(disk.make_folders, folder / "files", folder / "partial")
-        self._boxes.setdefault(task, _Box(folder))
+        """Make a place for the files of `task`; those it has stay."""
+        async with self._changes:
+            if task in self._boxes:
+                return
+            folder = self._root / task
+            await self._disk.run(disk.throw_away, folder, self._trash)  # left by a discard that was cut short
+            await self._disk.make(folder, folder / "files", folder / "partial")
+            self._boxes[task] = Box(folder, self._disk, self._room, {})
 
     async def files(self, task: TaskId) -> tuple[SpooledFile, ...]:
         """The whole files of `task` by name; none for a task that is not there."""
         box = self._boxes.get(task)
-        return tuple(_spooled(box, name) for name in sorted(box.sizes)) if box else ()
+        return box.files() if box else ()
 
     def usage(self) -> int:
-        """Bytes taken by all uploads."""
-        return self._used
+        """Bytes taken by all uploads, arriving ones included."""
+        return self._room.used
 
     async def admit(self, incoming: int) -> None:
         """Raises LimitReached when `incoming` more bytes do not fit."""
-        free = (await self._disk.run(shutil.disk_usage, self._root)).free
-        room = limits.Disk(used=self._used, quota=self._policy.quota, free=free, floor=self._policy.floor)
-        limits.check_disk(room, incoming)
+        await self._room.admit(incoming)
 
     async def receive(
         self, task: TaskId, stream: AsyncIterable[bytes], boundary: str, *, max_files: int | None
     ) -> Received:
         """Store the files of one request; each is whole on disk when this returns.
 
-        Files that were whole before the request failed stay; the one that was arriving does not. Raises UnknownTask,
-        BadRequest (a broken body, a file under another field), LimitReached (one file too many, no room).
+        Files that were whole before the request failed stay; the one that was arriving does not. Raises UnknownTask
+        (also when the task is discarded meanwhile), BadRequest (a broken body, a file under another field) and
+        LimitReached (one file more than `max_files`, no room).
         """
         box = self._boxes.get(task)
         if box is None:
             raise UnknownTask("Invalid taskId: the task no longer exists.")
-        request = _Request(self, box, max_files)
-        try:
-            async for part in parts(stream, boundary):
-                await request.take(part)
-        except FileNotFoundError:  # discarded while it was arriving
-            raise UnknownTask("Invalid taskId: the task no longer exists.") from None
-        finally:
-            await request.abandon()
-        return Received(tuple(request.files), request.fields)
+        return await receive(box, stream, boundary, max_files)
 
     async def discard(self, task: TaskId) -> None:
-        """Delete the files of `task`; silent when there are none. They are out of the way when this returns."""
+        """Forget the files of `task`; silent when there are none. They are out of the way, and their room is free, when
+        this returns; the disk deletes them soon after.
+        """
         box = self._boxes.pop(task, None)
-        if box is not None:
-            self._used -= sum(box.sizes.values())
-            await self._disk.run(self._throw_away, box.folder)
+        if box is None:
+            return
+        box.end()
+        async with self._changes:
+            await box.idle()
+            await self._disk.run(disk.throw_away, box.folder, self._trash)
+        self._disk.later(disk.empty, self._trash)
 
     async def sweep(self, keep: Collection[TaskId]) -> None:
-        """Delete what belongs to no task in `keep`, and what was arriving when we died."""
-        orphans = self._boxes.keys() - set(keep)
-        for task in orphans:
+        """Forget what belongs to no task in `keep`, and what was being deleted when we died."""
+        for task in self._boxes.keys() - set(keep):
             logger.info("task=%s its upload belongs to no task any more and is deleted", task)
             await self.discard(task)
-        await self._disk.run(self._clear_leftovers)
-
-    def spent(self, count: int) -> None:
-        """Note `count` bytes written, or given back when negative."""
-        self._used += count
-
-    def begin(self, box: _Box, name: str, filename: str, most: int | None) -> _Arriving:
-        """A file of a request begins. Raises BadRequest at another field, LimitReached at one file too many."""
-        if name != FIELD:
-            raise BadRequest(f"Unexpected field '{name}': send files under the field '{FIELD}'.")
-        partial = box.folder / "partial" / str(next(self._numbers))
-        return _Arriving(
-            spool=self,
-            threads=self._disk,
-            box=box,
-            name=box.claim(filename, most),
-            partial=partial,
-            fsync=self._policy.fsync,
-        )
-
-    def _read_folders(self) -> dict[TaskId, _Box]:
-        folders = [folder for folder in self._root.iterdir() if folder.is_dir() and folder != self._trash]
-        for folder in folders:
-            disk.remove_tree(folder / "partial")
-            disk.make_folders(folder / "files", folder / "partial")
-        return {TaskId(folder.name): _Box(folder, disk.sizes(folder / "files")) for folder in folders}
-
-    def _clear_leftovers(self) -> None:
-        disk.remove_tree(self._trash)
-        disk.make_folders(self._trash)
-
-    def _throw_away(self, folder: Path) -> None:
-        grave = self._trash / f"{folder.name}-{next(self._numbers)}"
-        try:
-            folder.rename(grave)
-        except FileNotFoundError:
-            return
-        disk.remove_tree(grave)
+        self._disk.later(disk.empty, self._trash)
 
 
-class _Request:
-    """What one request has brought so far, and the file it is in the middle of."""
-
-    def __init__(self, spool: Spool, box: _Box, most: int | None) -> None:
-        self._spool = spool
-        self._box = box
-        self._most = most
-        self._arriving: _Arriving | None = None
-        self.files: list[SpooledFile] = []
-        self.fields: dict[str, str] = {}
-
-    async def take(self, part: Part) -> None:
-        match part:
-            case FileStart(field=name, filename=filename):
-                self._arriving = self._spool.begin(self._box, name, filename, self._most)
-            case FileData(data=data) if self._arriving is not None:
-                await self._arriving.take(data)
-            case FileEnd() if self._arriving is not None:
-                self.files.append(await self._arriving.finish())
-                self._arriving = None
-            case Field(name=name, value=value):
-                self.fields[name] = value
-                _check_fields(self.fields)
-
-    async def abandon(self) -> None:
-        """Drop the file that did not become whole, if there is one."""
-        if self._arriving is not None:
-            await self._arriving.abandon()
+def _read(root: Path) -> Mapping[TaskId, dict[str, int]]:
+    """The tasks in `root` and the sizes of their whole files; what was arriving when we died is deleted."""
+    found = {TaskId(folder.name): folder for folder in root.iterdir() if _is_ours(folder)}
+    for folder in found.values():
+        shutil.rmtree(folder / "partial", ignore_errors=True)
+        (folder / "partial").mkdir(mode=0o700, exist_ok=True)
+    return {task: disk.sizes(folder / "files") for task, folder in found.items()}
 
 
-class _Arriving:
-    """One file under way: memory first, then a partial file, then the file."""
-
-    def __init__(
-        self, *, spool: Spool, threads: Disk, box: _Box, name: str, partial: Path, fsync: bool
-    ) -> None:
-        self._spool = spool
-        self._disk = threads
-        self._box = box
-        self._name = name
-        self._partial = partial
-        self._fsync = fsync
-        self._descriptor: int | None = None
-        self._gathered: list[bytes] = []
-        self._waiting = 0
-        self._size = 0
-        self._checked = 0
-
-    async def take(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._waiting += len(data)
-        if self._waiting < BATCH:
-            return
-        batch = self._next_batch()
-        if self._size - self._checked > RECHECK:
-            self._checked = self._size
-            await self._spool.admit(0)
-        if self._descriptor is None:
-            self._descriptor = await self._disk.run(disk.create, self._partial, batch)
-        else:
-            await self._disk.run(disk.append, self._descriptor, batch)
-
-    async def finish(self) -> SpooledFile:
-        batch = self._next_batch()
-        target = self._box.folder / "files" / self._name
-        if self._descriptor is None:
-            await self._disk.run(disk.store_whole, batch, self._partial, target, self._fsync)
-        else:
-            descriptor, self._descriptor = self._descriptor, None
-            await self._disk.run(disk.complete, descriptor, batch, self._partial, target, self._fsync)
-        self._box.arriving.discard(self._name)
-        self._box.sizes[self._name] = self._size
-        return _spooled(self._box, self._name)
-
-    async def abandon(self) -> None:
-        self._spool.spent(-self._size)
-        await self._disk.run(disk.drop, self._descriptor, self._partial)
-        self._box.arriving.discard(self._name)
-
-    def _next_batch(self) -> list[bytes]:
-        batch, self._gathered = self._gathered, []
-        self._size += self._waiting
-        self._spool.spent(self._waiting)
-        self._waiting = 0
-        return batch
-
-
-def _spooled(box: _Box, name: str) -> SpooledFile:
-    return SpooledFile(name, box.folder / "files" / name, box.sizes[name])
-
-
-def _check_fields(fields: dict[str, str]) -> None:
-    if sum(len(value) for value in fields.values()) > _FIELDS_BYTES:
-        raise BadRequest("The form's fields are too large together.")
+def _is_ours(folder: Path) -> bool:
+    """An operator may have pointed us at a folder that holds other things, too."""
+    return valid_uuid(folder.name) and (folder / "files").is_dir()

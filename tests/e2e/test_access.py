@@ -162,7 +162,7 @@ async def test_option_limits_are_applied(shared: ProxyProcess) -> None:
     offered = {option["name"] for option in await shared.get(f"/options?token={token}")}
     assert "dtm" not in offered
     assert "max-concurrency" not in offered
-    wish = [{"name": "split", "value": "3"}, {"name": "dtm", "value": True}]
+    wish: list[dict[str, Any]] = [{"name": "split", "value": "3"}, {"name": "dtm", "value": True}]
     task = await submit(shared, token=token, options=wish)
     told = await shared.get(f"/task/{task}/info?token={token}")
     options = {option["name"]: option["value"] for option in told["options"]}

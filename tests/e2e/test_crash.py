@@ -10,6 +10,7 @@ import pytest
 from clusterodm_py.simulated import Behaviour, SimulatedNode
 from harness.gate import Gate
 from harness.proxy import ProxyProcess
+from harness.standing import spooled
 from harness.tasks import IMAGES, commit, ended, init, status, submit, upload
 
 STEPS = [
@@ -92,7 +93,6 @@ async def test_an_upload_interrupted_by_a_kill_can_be_finished(
 
 
 async def test_an_upload_killed_in_the_middle_of_a_file_leaves_no_part_of_it(proxy: ProxyProcess) -> None:
-    spool = proxy.data / "spool"
     _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(
         b"POST /task/new HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -101,9 +101,9 @@ async def test_an_upload_killed_in_the_middle_of_a_file_leaves_no_part_of_it(pro
     )
     await writer.drain()
     async with asyncio.timeout(10):
-        while not any(path.is_file() for path in spool.rglob("*")):
+        while not spooled(proxy):
             await asyncio.sleep(0.05)
     await proxy.restart()
     writer.close()
     assert await proxy.get("/task/list") == []
-    assert not any(path.is_file() for path in spool.rglob("*"))
+    assert not spooled(proxy)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -97,7 +98,7 @@ async def test_the_smallest_sufficient_image_limit_wins(tmp_path: Path) -> None:
 
 async def test_the_node_gets_everything_the_client_said_and_never_its_token(tmp_path: Path) -> None:
     behaviour = Behaviour(token="nodetok", seconds=0.2, work_dir=tmp_path / "n")
-    said = {
+    said: dict[str, Any] = {
         "name": "all of it",
         "webhook": "http://127.0.0.1:1/hook",
         "outputs": '["odm_dem"]',

@@ -13,6 +13,7 @@ import pytest
 
 from clusterodm_py.simulated import Behaviour, SimulatedNode
 from harness.proxy import ProxyProcess
+from harness.standing import spooled
 from harness.tasks import IMAGES, commit, ended, files_form, info, init, status, submit, upload
 
 UNKNOWN = str(uuid.UUID(int=7, version=4))
@@ -189,7 +190,7 @@ async def test_one_shot_without_files_is_an_error_and_leaves_nothing(proxy: Prox
     form = aiohttp.FormData({"name": "x"}, default_to_multipart=True)
     assert "Not enough images (0 files uploaded)" in (await proxy.post("/task/new", data=form))["error"]
     assert await proxy.get("/task/list") == []
-    assert _spooled(proxy) == []
+    assert spooled(proxy) == []
 
 
 async def test_right_after_the_commit_a_task_is_running_with_all_keys(proxy: ProxyProcess) -> None:
@@ -260,7 +261,7 @@ async def test_an_uncommitted_upload_can_be_removed(proxy: ProxyProcess) -> None
     task = (await init(proxy))["uuid"]
     await upload(proxy, task)
     assert await _act(proxy, "remove", task, "data") == {"success": True}
-    assert _spooled(proxy) == []
+    assert spooled(proxy) == []
     assert "error" in await commit(proxy, task)
 
 
@@ -314,9 +315,3 @@ async def _act(proxy: ProxyProcess, verb: str, task: str, encoding: str) -> Any:
             return await proxy.post(f"/task/{verb}", data=form)
         case _:
             return await proxy.post(f"/task/{verb}", data={"uuid": task})
-
-
-def _spooled(proxy: ProxyProcess) -> list[str]:
-    """What lies in the spool; what is already being deleted does not count."""
-    spool = proxy.data / "spool"
-    return [str(path) for path in spool.rglob("*") if path.is_file() and ".discarded" not in path.parts]

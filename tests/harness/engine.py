@@ -197,9 +197,7 @@ async def engine(
         connection = await stack.enter_async_context(Connection())
         background = await stack.enter_async_context(Background())
         client, pusher = NodeClient(connection), Pusher(connection, policies.push)
-        watch = Watch(
-            store=store, client=client, background=background, clock=clock, policy=policies.watch
-        )
+        watch = Watch(store=store, client=client, background=background, clock=clock, policy=policies.watch)
         strays = Strays(store, client, pusher)
         tracker = Tracker(
             store=store,

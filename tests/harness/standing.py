@@ -28,3 +28,10 @@ def memory(proxy: ProxyProcess) -> int:
 def uploads(proxy: ProxyProcess) -> list[str]:
     """What lies in the spool beside its waste basket."""
     return [path.name for path in (proxy.data / "spool").iterdir() if path.name != ".discarded"]
+
+
+def spooled(proxy: ProxyProcess) -> list[Path]:
+    """Every file of every upload, arriving ones too, but none that is being deleted."""
+    return [
+        path for task in uploads(proxy) for path in (proxy.data / "spool" / task).rglob("*") if path.is_file()
+    ]

@@ -32,7 +32,7 @@ async def test_what_is_no_json_leaves_it_open_too(
 
 async def test_an_answer_that_never_comes_is_given_up(other: ScriptedNode, connection: Connection) -> None:
     hold = other.replies["info"] = Hold()
-    with pytest.raises(Unreachable, match="no answer within 0.05 s"):
+    with pytest.raises(Unreachable, match="no answer within"):
         await connection.json(other.node, "GET", "/info", seconds=0.05)
     hold.open.set()
 

@@ -47,7 +47,11 @@ async def test_everything_arrives_once_under_its_name(tmp_path: Path, pusher: Pu
         await pusher.commit(node, ID)
         received = simulated.tasks[ID]
         assert dict(received.files) == {parcel.name: parcel.size for parcel in sent}
-        assert (received.fields.name, received.fields.outputs, received.fields.date_created) == ("n", '["a"]', 7)
+        assert (received.fields.name, received.fields.outputs, received.fields.date_created) == (
+            "n",
+            '["a"]',
+            7,
+        )
 
 
 @pytest.mark.parametrize("reply", [Status(500), {"error": "busy"}, {"success": False}, {}])

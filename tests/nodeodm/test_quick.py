@@ -75,7 +75,9 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_dialled_anew(quick
         rounds += 1
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
-        await reader.readuntil(b"\r\n\r\n")  # the next question is read, and the connection closed without a word
+        await reader.readuntil(
+            b"\r\n\r\n"
+        )  # the next question is read, and the connection closed without a word
 
     async with talking(talk) as node:
         for _ in range(3):
