@@ -31,6 +31,7 @@ lint: $(READY) ## check style, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	MYPYPATH=tests:benchmarks $(BIN)/mypy --explicit-package-bases tests benchmarks
 	$(BIN)/lint-imports
 
 bench: SYSTEM_PACKAGES = nginx-light wrk

@@ -20,7 +20,7 @@ from clusterodm_py.uploads.room import Room
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BATCH: Final = 256 * 1024
+BATCH: Final = 128 * 1024
 """Bytes gathered before they are handed to a thread: what one upload holds in memory."""
 
 _CRUMB: Final = 4096
