@@ -69,13 +69,23 @@ async def read_form(
     reader = _Reader(_boundary(request), upload)
     try:
         async for chunk in request.content.iter_any():
-            await asyncio.to_thread(reader.feed, chunk)
+            await _undisturbed(reader.feed, chunk)
             if halfway is not None:
                 await halfway()
                 halfway = None
         return reader.finish()
     except BaseException:
         reader.abandon()
+        raise
+
+
+async def _undisturbed(work: Callable[[bytes], None], data: bytes) -> None:
+    """Run `work` in a thread; cancelled, wait for its end first, so that nothing is opened behind our back."""
+    running = asyncio.get_running_loop().run_in_executor(None, work, data)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
         raise
 
 

@@ -48,6 +48,13 @@ async def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
             await asyncio.sleep(0.02)
 
 
+async def waiting(proxy: ProxyProcess, count: int) -> None:
+    """Until the cluster says that so many tasks wait."""
+    async with asyncio.timeout(10):
+        while (await proxy.get("/info"))["taskQueueCount"] != count:
+            await asyncio.sleep(0.1)
+
+
 async def placed(nodes: list[SimulatedNode], task: str) -> int:
     """Which node has the task."""
     await until(lambda: any(task in node.tasks for node in nodes))
@@ -67,11 +74,9 @@ async def test_a_burst_never_takes_a_slot_twice(tmp_path: Path) -> None:
         tasks = await asyncio.gather(*(submit(proxy) for _ in range(6)))
         await until(lambda: sum(len(node.tasks) for node in nodes) == len(tasks))
         assert [len(node.tasks) for node in nodes] == [2, 2, 2]
-        assert (await proxy.get("/info"))["taskQueueCount"] == 0
+        await waiting(proxy, 0)
         await submit(proxy)
-        async with asyncio.timeout(10):
-            while (await proxy.get("/info"))["taskQueueCount"] != 1:
-                await asyncio.sleep(0.1)
+        await waiting(proxy, 1)
 
 
 async def test_a_locked_node_gets_nothing_and_with_none_left_the_upload_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -17,11 +18,24 @@ import aiohttp
 START_SECONDS = 20.0
 
 
+_FIRST, _SHARE = 10_000, 2_000
+"""Below what the system gives out by itself, a share for each process of the test run."""
+
+_offsets = itertools.cycle(range(_SHARE))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody else is given meanwhile: a proxy that is started again must find it free."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for offset in _offsets:
+        port = _FIRST + worker * _SHARE + offset
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("unreachable: the offsets never end")
 
 
 @dataclass
