@@ -95,6 +95,7 @@ def build_engine(
         clock=clock,
         policy=TrackPolicy(interval=config.poll_interval),
     )
+    strays = Strays(store, client, pusher)
     dispatcher = Dispatcher(
         store=store,
         watch=watch,
@@ -102,12 +103,12 @@ def build_engine(
             store=store, spool=spool, client=client, pusher=pusher, clock=clock, policy=HandoverPolicy()
         ),
         tracker=tracker,
+        strays=strays,
         background=background,
         clock=clock,
         policy=DispatchPolicy(attempts=1 + config.dispatch_retries),
     )
     tracker.requeued = dispatcher.submit
-    strays = Strays(store, client, pusher)
     control = Control(
         store=store,
         spool=spool,

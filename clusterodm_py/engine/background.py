@@ -29,8 +29,10 @@ class Background:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._running:
-            task.cancel()
+        while self._running:  # what is started by what is ending, too
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running)
         # The group is not told of `error`: it would wrap it, and nobody outside knows that there is a group.
         await self._group.__aexit__(None, None, None)
 
@@ -39,6 +41,7 @@ class Background:
         task = self._group.create_task(self._guarded(name, work), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: work.close())  # for one that was cancelled before it began
         return task
 
     async def _guarded(self, name: str, work: Coroutine[Any, Any, object]) -> None:

@@ -25,6 +25,11 @@ _NO_RESTART: Final[Json] = {
     "error": "This task cannot be restarted here: its images are gone. Create a new task."
 }
 
+_NO_NEW_OPTIONS: Final[Json] = {
+    "error": "No node ever ran this task, so it can only be restarted with the options it has. Leave them out, or"
+    " create a new task."
+}
+
 
 class Control:
     """The three verbs; the caller has made sure that whoever asks may touch the task."""
@@ -58,8 +63,8 @@ class Control:
         if node := await self._node_of(held):
             answer = await self._client.act(node, "cancel", task.id)
             if _good(answer):
+                await self._tracker.canceled(task.id, node)
                 await self._canceled(held)
-                self._tracker.hint(task.id)
             return answer
         await self._canceled(held)
         await self._spool.discard(task.id)
@@ -74,9 +79,14 @@ class Control:
                 answer = await self._client.act(node, "remove", task.id)
             except Unreachable:
                 await self._strays.add(task.id, (node.id,))
-            if not _good(answer) and held.state is TaskState.ON_NODE:
-                self._tracker.hint(task.id)
-                return answer
+            if not _good(answer):
+                if (
+                    held.state is TaskState.ON_NODE
+                ):  # it may run; whether it does is for the tracker to find out
+                    self._tracker.hint(task.id)
+                    return answer
+                await self._strays.add(task.id, (node.id,))
+                answer = _SUCCESS
         await self._store.tasks.remove(task.id)
         await self._spool.discard(task.id)
         return answer
@@ -91,17 +101,31 @@ class Control:
             return answer
         if task.state is not TaskState.FAILED or not await self._spool.files(task.id):
             return _NO_RESTART
+        if options:
+            return _NO_NEW_OPTIONS
         await change(self._store.tasks, task.id, {TaskState.FAILED}, _queued_again)
         self._dispatcher.submit(task.id)
         return _SUCCESS
 
     async def _withdraw(self, task: TaskId) -> Task | None:
-        """Take a task out of the dispatcher's hands, freeing its slot and having nodes drop what they got of it."""
+        """Take a task out of the dispatcher's hands, freeing its slot and having nodes drop what they got of it.
+
+        Where that fails, or where it came too late, the task is in good hands again when this returns.
+        """
         await self._dispatcher.halt(task)
+        try:
+            record = await self._withdrawn(task)
+        except BaseException:
+            self._dispatcher.submit(task)
+            raise
+        if record is not None and record.state is TaskState.ON_NODE:
+            self._tracker.follow(task)
+        return record
+
+    async def _withdrawn(self, task: TaskId) -> Task | None:
         record = await self._store.tasks.get(task)
         if record is None or record.state not in ACTIVE - {TaskState.ON_NODE}:
             return record
-        touched = record.touched
         now = self._clock()
         withdrawn = await change(
             self._store.tasks,
@@ -109,8 +133,10 @@ class Control:
             ACTIVE - {TaskState.ON_NODE},
             lambda known: replace(known, state=TaskState.CANCELED, node=None, ended=now),
         )
-        await self._strays.add(task, touched)
-        return withdrawn or await self._store.tasks.get(task)
+        if withdrawn is None:
+            return await self._store.tasks.get(task)
+        await self._strays.add(task, withdrawn.touched)
+        return withdrawn
 
     async def _node_of(self, task: Task) -> Node | None:
         """The node that holds the task; None when no node has it, or one that is not registered any more."""
@@ -141,4 +167,4 @@ def _running_again(task: Task) -> Task:
 
 
 def _queued_again(task: Task) -> Task:
-    return replace(task, state=TaskState.QUEUED, ended=None, error=None, attempts=0)
+    return replace(task, state=TaskState.QUEUED, ended=None, error=None, attempts=0, lines=())

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
 from clusterodm_py.core.types import Node, Task, TaskState
 from clusterodm_py.nodeodm.client import NodeClient
+from clusterodm_py.nodeodm.connection import Unclear
 from clusterodm_py.nodeodm.push import Parcel, Pusher
 from clusterodm_py.store.base import Store
 from clusterodm_py.uploads.spool import Spool
@@ -31,6 +32,8 @@ class NotTaken:
     """The node certainly does not run the task."""
 
     why: str
+    counts: bool = True
+    """Whether this was an attempt: a node that could not be reached at all had no chance to refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class HandoverPolicy:
     """Seconds of silence after which another node gets the task, and this one is told to drop it when it is back."""
     confirm: int = 3
     """How often a node that was told to commit must say that it does not know the task before that is believed."""
+    commits: int = 3
+    """Commits sent, each denied afterwards, before the node is believed not to have the task."""
 
 
 class Handover:
@@ -77,18 +82,27 @@ class Handover:
         self._policy = policy
 
     async def push(self, task: Task, node: Node, *, dirty: bool) -> Outcome:
-        """Send everything and commit. `dirty`: the node may hold a part of an earlier push, which is wiped first.
+        """Send everything and commit.
+
+        `dirty`: the node may hold a part of an earlier push, which is wiped first, or even all of it, where an earlier
+        commit of ours was heard after all.
 
         Raises Stale when the task was taken from us meanwhile.
         """
+        begun = False
         try:
             if dirty:
                 await self._pusher.wipe(node, task.id)
             await self._pusher.init(node, task)
+            begun = True
             await self._pusher.upload(node, task.id, await self._parcels(task))
         except NodeTrouble as trouble:
-            # Also where an earlier life of ours was heard after all: init is refused since the node has the task.
-            return Taken() if await self._knows(node, task) else NotTaken(str(trouble))
+            if dirty and not begun and await self._has(node, task):
+                return Taken()
+            silent = isinstance(trouble, Unreachable) and not isinstance(trouble, Unclear)
+            return NotTaken(str(trouble), counts=begun or not silent)
+        if await self._store.nodes.get(node.id) is None:
+            return NotTaken("it was removed while the files were sent", counts=False)
         current = await self._store.tasks.get(task.id)
         if current is None or current.state is not TaskState.PUSHING:
             return NotTaken("the task was withdrawn")
@@ -99,22 +113,26 @@ class Handover:
         """Commit and learn the outcome. `asked`: a commit may have been sent already, so ask before sending another."""
         silent_since = self._clock()
         pause = self._policy.ask_again
+        left = self._policy.commits
         while True:
             try:
+                if asked and await self._confirmed(node, task):
+                    return Taken()
+                if left == 0:
+                    return NotTaken("it does not answer the commit, and says that it has no such task")
+                left -= 1
                 return await self._commit(task, node, asked=asked)
             except Unreachable as error:
                 logger.warning("task=%s node=%s commit is in doubt: %s", task.id, node.id, error)
-                silent_for = self._clock() - silent_since
-                if silent_for > self._policy.give_up or await self._store.nodes.get(node.id) is None:
+                known = await self._store.nodes.get(node.id)
+                if known is None or self._clock() - silent_since > self._policy.give_up:
                     return Unsure(str(error))
-            asked = True
+            asked, node = True, known  # its token may have been changed
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._policy.ask_slowest)
 
     async def _commit(self, task: Task, node: Node, *, asked: bool) -> Outcome:
         """One commit with a certain outcome; raises Unreachable when it has none."""
-        if asked and await self._confirmed(node, task):
-            return Taken()
         try:
             await self._pusher.commit(node, task.id)
         except NodeRefused as error:
@@ -125,21 +143,27 @@ class Handover:
 
     async def _confirmed(self, node: Node, task: Task) -> bool:
         """Whether the node knows the task; a node still busy with an earlier commit is given a moment to."""
-        for _ in range(self._policy.confirm):
-            try:
-                await self._client.report(node, task.id)
-            except NodeRefused:
-                await asyncio.sleep(self._policy.ask_again)
-            else:
+        for left in reversed(range(self._policy.confirm)):
+            if await self._knows(node, task):
                 return True
+            if left:
+                await asyncio.sleep(self._policy.ask_again)
         return False
 
     async def _knows(self, node: Node, task: Task) -> bool:
+        """Whether the node knows the task. Raises Unreachable when it does not tell."""
         try:
             await self._client.report(node, task.id)
-        except NodeTrouble:
+        except NodeRefused:
             return False
         return True
+
+    async def _has(self, node: Node, task: Task) -> bool:
+        """Whether the node says that it knows the task."""
+        try:
+            return await self._knows(node, task)
+        except Unreachable:
+            return False
 
     async def _parcels(self, task: Task) -> list[Parcel]:
         return [Parcel(file.name, file.path, file.size) for file in await self._spool.files(task.id)]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+import math
+from binascii import crc32
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from clusterodm_py.core.errors import NodeTrouble
 from clusterodm_py.core.lifecycle import HealthPolicy, node_health
 from clusterodm_py.core.placement import next_turn
-from clusterodm_py.core.types import Health, Node, NodeId, NodeView
+from clusterodm_py.core.types import Health, Node, NodeId, NodeInfo, NodeView
 from clusterodm_py.engine.background import Background
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.store.base import Store
@@ -32,6 +34,30 @@ class WatchPolicy:
     interval: float = 5.0
     """Seconds between two polls of a node."""
     health: HealthPolicy = field(default_factory=HealthPolicy)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One node as it is watched. All times but `since` and `away` are the loop's, which nobody can set back."""
+
+    view: NodeView
+    since: float
+    """Unix time from which on we know whether it was away."""
+    away: float = 0.0
+    """Unix time at which it last did not answer."""
+    heard: float = -math.inf
+    """When the last question that was answered had been asked."""
+    missed: float = -math.inf
+    """When a question was last found to stay without an answer."""
+    counted: float = -math.inf
+    """When such a question last counted as a missed poll."""
+    beat: asyncio.Task[None] | None = None
+    poll: asyncio.Task[None] | None = None
+
+    @property
+    def asked(self) -> float:
+        """How old what we know of it is."""
+        return max(self.heard, self.missed)
 
 
 class Watch:
@@ -54,122 +80,143 @@ class Watch:
         self._background = background
         self._clock = clock
         self._policy = policy
-        self._views: dict[NodeId, NodeView] = {}
-        self._loops: dict[NodeId, asyncio.Task[None]] = {}
-        self._polls: dict[NodeId, asyncio.Task[None]] = {}
-        self._changed = asyncio.Event()
-        self._missed_at: dict[NodeId, float] = {}
-        self._began = clock()
+        self._watched: dict[NodeId, _Watched] = {}
+        self._improved = asyncio.Event()
 
     async def start(self) -> None:
         """Poll every node once, all at the same time and for a moment at most, and keep polling from then on."""
         await self.sync()
-        await self.freshen(self._views, max_age=0.0, patience=1.0)
+        await self.freshen(self._watched, max_age=0.0, patience=1.0)
 
     async def sync(self) -> None:
         """Follow the store: loops for new nodes begin, those of removed nodes end."""
         nodes = {node.id: node for node in await self._store.nodes.all()}
-        for gone in self._loops.keys() - nodes.keys():
-            self._loops.pop(gone).cancel()
-            self._views.pop(gone, None)
+        for gone in self._watched.keys() - nodes.keys():
+            if beat := self._watched.pop(gone).beat:
+                beat.cancel()
         for key, node in nodes.items():
-            view = self._views.get(key)
-            self._views[key] = replace(view, node=node) if view else NodeView(node=node)
-            if key not in self._loops:
-                self._loops[key] = self._background.start(f"poll {key}", self._beat(key))
+            if watched := self._watched.get(key):
+                watched.view = replace(watched.view, node=node)
+            else:
+                fresh = self._watched[key] = _Watched(NodeView(node=node), self._clock())
+                fresh.beat = self._background.start(f"poll {key}", self._beat(fresh))
         self._announce()
 
     async def views(self) -> tuple[NodeView, ...]:
         """One view per node, in list order, with the slots held at this moment."""
         held = await self._store.tasks.in_flight()
         nodes = await self._store.nodes.all()
-        return tuple(
-            replace(
-                self._views.get(node.id) or NodeView(node=node), node=node, in_flight=held.get(node.id, 0)
-            )
-            for node in nodes
-        )
+        return tuple(self._view(node.id, node, held) for node in nodes)
 
     def picked(self, node: NodeId) -> None:
         """Note that `node` was chosen: equals take turns (contract §4.3)."""
-        if view := self._views.get(node):
-            self._views[node] = replace(view, turn=next_turn(tuple(self._views.values())))
+        if watched := self._watched.get(node):
+            turn = next_turn(other.view for other in self._watched.values())
+            watched.view = replace(watched.view, turn=turn)
 
     def health_of(self, node: NodeId) -> Health | None:
         """None when no such node is registered."""
-        view = self._views.get(node)
-        return view.health if view else None
+        watched = self._watched.get(node)
+        return watched.view.health if watched else None
 
     def was_away(self, node: NodeId, since: float) -> bool:
         """Whether the node may have been down at some moment after `since`; true where nobody was watching."""
-        return since < self._began or self._missed_at.get(node, 0.0) >= since
+        watched = self._watched.get(node)
+        return watched is None or since < watched.since or watched.away >= since
 
     async def refresh(self, node: NodeId | None = None) -> bool:
         """Ask one node, or all, now; False when one of them did not answer."""
-        if node is None or node not in self._loops:
+        if node is None or node not in self._watched:
             await self.sync()
-        wanted = [node] if node is not None else list(self._views)
-        await asyncio.gather(*(self._poll(key) for key in wanted if key in self._views))
+        wanted = [node] if node is not None else list(self._watched)
+        await asyncio.gather(*(self._poll(self._watched[key]) for key in wanted if key in self._watched))
         return all(self.health_of(key) is Health.UP for key in wanted)
 
     async def freshen(self, nodes: Iterable[NodeId], *, max_age: float, patience: float) -> None:
-        """See to it that the views of `nodes` are at most `max_age` seconds old, waiting `patience` seconds at most."""
-        oldest = self._clock() - max_age
-        stale = [key for key in nodes if key in self._views and self._views[key].refreshed < oldest]
-        polls = [self._joined_poll(key) for key in stale]
-        if polls:
-            await asyncio.wait(polls, timeout=patience)
+        """See to it that `nodes` were asked within the last `max_age` seconds, waiting `patience` seconds at most."""
+        now = _now()
+        wanted = [watched for key in nodes if (watched := self._watched.get(key))]
+        for _ in range(2):  # what is asked already may be too old when its answer comes
+            polls = [self._joined_poll(watched) for watched in wanted if watched.asked < now - max_age]
+            if polls:
+                await asyncio.wait(polls, timeout=max(0.0, now + patience - _now()))
 
     async def changed(self, seconds: float) -> None:
-        """Return when a node's view changed, after `seconds` at the latest."""
-        event = self._changed
+        """Return when a node that took no tasks may do so now, after `seconds` at the latest."""
+        event = self._improved
         try:
             await asyncio.wait_for(event.wait(), seconds)
         except TimeoutError:
             return
 
-    def _joined_poll(self, node: NodeId) -> asyncio.Task[None]:
-        poll = self._polls.get(node)
-        if poll is None or poll.done():
-            poll = self._polls[node] = self._background.start(f"freshen {node}", self._poll(node))
-        return poll
+    def _view(self, key: NodeId, node: Node, held: Mapping[NodeId, int]) -> NodeView:
+        """Copied only where it must be: with 1,000 nodes this is called a thousand times per question."""
+        watched, in_flight = self._watched.get(key), held.get(key, 0)
+        view = watched.view if watched else NodeView(node=node)
+        if view.node is node and view.in_flight == in_flight:
+            return view
+        return replace(view, node=node, in_flight=in_flight)
 
-    async def _beat(self, node: NodeId) -> None:
+    def _joined_poll(self, watched: _Watched) -> asyncio.Task[None]:
+        if watched.poll is None or watched.poll.done():
+            watched.poll = self._background.start(f"freshen {watched.view.node.id}", self._poll(watched))
+        return watched.poll
+
+    async def _beat(self, watched: _Watched) -> None:
+        await self._poll(watched)
+        # Each node at its own moment of the interval: a thousand answers at once would hold up everything else.
+        await asyncio.sleep(self._policy.interval * (crc32(watched.view.node.id.encode()) / 2**32))
         while True:
-            await self._poll(node)
-            misses = self._views[node].misses if node in self._views else 0
-            await asyncio.sleep(
-                min(self._policy.interval * (1 + misses), max(SLOWEST_BEAT, self._policy.interval))
-            )
+            await self._poll(watched)
+            slow = self._policy.interval * (1 + watched.view.misses)
+            await asyncio.sleep(min(slow, max(SLOWEST_BEAT, self._policy.interval)))
 
-    async def _poll(self, key: NodeId) -> None:
-        began = self._clock()
-        node = self._views[key].node
+    async def _poll(self, watched: _Watched) -> None:
+        asked, began, node = _now(), self._clock(), watched.view.node
         try:
             info = await self._client.info(node)
         except NodeTrouble as trouble:
-            self._missed(node, str(trouble))
-            return
-        view = self._views.get(key)
-        if view is None or view.refreshed > began:  # removed, or a poll begun later was faster
-            return
-        if view.health is not Health.UP:
-            logger.info("node=%s is online: %s %s", key, info.engine, info.version)
-        health, misses = node_health(view.health, view.misses, True, self._policy.health)
-        self._views[key] = replace(view, info=info, health=health, misses=misses, refreshed=began, error=None)
-        self._announce()
+            self._missed(watched, asked, str(trouble))
+        except Exception:  # a mistake of ours must not end the watch
+            logger.exception("node=%s could not be asked", node.id)
+            self._missed(watched, asked, "could not be asked")
+        else:
+            self._answered(watched, asked, began, info)
 
-    def _missed(self, node: Node, why: str) -> None:
-        view = self._views.get(node.id)
-        if view is None:
+    def _answered(self, watched: _Watched, asked: float, began: float, info: NodeInfo) -> None:
+        if asked < watched.heard:  # a question asked later was faster
             return
-        self._missed_at[node.id] = self._clock()
+        view = watched.view
+        better = view.health is not Health.UP or view.info is None or view.info.max_images != info.max_images
+        if view.health is not Health.UP:
+            logger.info("node=%s is online: %s %s", view.node.id, info.engine, info.version)
+        health, misses = node_health(view.health, view.misses, True, self._policy.health)
+        watched.view = replace(view, info=info, health=health, misses=misses, refreshed=began, error=None)
+        watched.heard, watched.counted = asked, -math.inf
+        if better:
+            self._announce()
+
+    def _missed(self, watched: _Watched, asked: float, why: str) -> None:
+        if asked < watched.heard:
+            return
+        now = watched.missed = _now()
+        watched.away = self._clock()
+        watched.view = replace(watched.view, error=why)
+        if (
+            now - watched.counted < self._policy.interval / 2
+        ):  # asked for a placement in between: still the same gap
+            return
+        watched.counted = now
+        view = watched.view
         health, misses = node_health(view.health, view.misses, False, self._policy.health)
         if health is not view.health:
-            logger.warning("node=%s is %s: %s", node.id, health, why)
-        self._views[node.id] = replace(view, health=health, misses=misses, error=why)
-        self._announce()
+            logger.warning("node=%s is %s: %s", view.node.id, health, why)
+        watched.view = replace(view, health=health, misses=misses)
 
     def _announce(self) -> None:
-        event, self._changed = self._changed, asyncio.Event()
+        event, self._improved = self._improved, asyncio.Event()
         event.set()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

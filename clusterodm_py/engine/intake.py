@@ -6,13 +6,13 @@ Nothing a client sent is thrown away because it must wait: a commit that is refu
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from clusterodm_py.auth.base import AccessService
 from clusterodm_py.core import limits as limit
 from clusterodm_py.core import options as option
-from clusterodm_py.core.errors import AlreadyThere, BadRequest, Refused, Stale, UnknownTask
+from clusterodm_py.core.errors import AlreadyThere, BadRequest, Refused, Stale, StoreTrouble, UnknownTask
 from clusterodm_py.core.placement import Need, Refuse, place, reference
 from clusterodm_py.core.requests import task_request
 from clusterodm_py.core.types import ACTIVE, Access, OptionValue, Task, TaskId, TaskRequest, TaskState
@@ -86,7 +86,8 @@ class Intake:
         """Store the files of one request; they are complete on disk when this returns."""
         task = await self._spooling(access, task_id)
         await self._spool.admit(length or 0)
-        received = await self._spool.receive(task.id, stream, boundary, max_files=access.limits.max_images)
+        awake = self._awake(task.id, stream)
+        received = await self._spool.receive(task.id, awake, boundary, max_files=access.limits.max_images)
         if not received.files:
             raise BadRequest("No files uploaded.")
         await self._spooling(
@@ -101,7 +102,8 @@ class Intake:
             return
         try:
             await self._commit(access, task, base_url)
-        except Stale:  # the same commit came twice at once, and the other one was first
+        except Stale:  # the same commit came twice at once, and the other one was first; or a removal was
+            await self._owned(access, task_id)
             return
         self._flood = limit.committed(self._flood, access.owner, self._clock())
 
@@ -114,7 +116,7 @@ class Intake:
         task = await self._create(access, task_id, TaskRequest())
         try:
             received = await self._spool.receive(
-                task_id, stream, boundary, max_files=access.limits.max_images
+                task_id, self._awake(task_id, stream), boundary, max_files=access.limits.max_images
             )
             asked = replace(task, request=task_request(received.fields))
             await self._commit(access, await self._store.tasks.save(asked), base_url)
@@ -162,6 +164,12 @@ class Intake:
         self._flood = limit.began(self._flood, access.owner, self._clock())
         limit.check_flood(self._flood, access.owner, self._policy.flood_limit)
 
+    async def _awake(self, task: TaskId, stream: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """The stream; while it comes, the upload does not expire, however slow it is."""
+        async for chunk in stream:
+            await self._store.tasks.touch(task, self._clock())
+            yield chunk
+
     async def _create(self, access: Access, task_id: TaskId, request: TaskRequest) -> Task:
         """The durable record and its folder; the record comes first, since it is what makes the id ours."""
         now = self._clock()
@@ -185,7 +193,10 @@ class Intake:
         return task
 
     async def _drop(self, task_id: TaskId) -> None:
-        await self._store.tasks.remove(task_id)
+        try:
+            await self._store.tasks.remove(task_id)
+        except StoreTrouble as trouble:  # whoever calls has something more important to tell
+            logger.warning("task=%s its record is left to expire: %s", task_id, trouble)
         await self._spool.discard(task_id)
 
     async def _owned(self, access: Access, task_id: TaskId) -> Task:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from clusterodm_py.core.errors import ClusterError
 from clusterodm_py.core.types import ENDED, Task, TaskState
 from clusterodm_py.store.base import Store
 from clusterodm_py.uploads.spool import Spool
@@ -49,7 +48,7 @@ class Janitor:
         while True:
             try:
                 await self.sweep()
-            except ClusterError:
+            except Exception:
                 logger.exception("the sweep failed; it is tried again")
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -57,12 +56,19 @@ class Janitor:
         now = self._clock()
         for task in await self._store.tasks.in_states(ENDED | {TaskState.SPOOLING}):
             idle = now - task.accessed
-            if idle > (self._retention.upload if task.state is TaskState.SPOOLING else self._retention.task):
-                await self._forget(task)
+            if self._expired(task, now):
+                await self._forget(task, now)
             elif task.state in ENDED and idle > self._retention.upload:
                 await self._spool.discard(task.id)
 
-    async def _forget(self, task: Task) -> None:
+    def _expired(self, task: Task, now: float) -> bool:
+        kept = self._retention.upload if task.state is TaskState.SPOOLING else self._retention.task
+        return task.state in ENDED | {TaskState.SPOOLING} and now - task.accessed > kept
+
+    async def _forget(self, task: Task, now: float) -> None:
+        current = await self._store.tasks.get(task.id)
+        if current is None or not self._expired(current, now):  # committed, restarted or asked for meanwhile
+            return
         logger.info("task=%s forgotten: %s, and nobody asked for it for long", task.id, task.state)
         await self._store.tasks.remove(task.id)
         await self._spool.discard(task.id)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from clusterodm_py.auth.base import AccessService
-from clusterodm_py.core.errors import NodeRefused, StoreTrouble, Unreachable
+from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
 from clusterodm_py.core.lifecycle import state_on_node
-from clusterodm_py.core.types import ENDED, Node, Task, TaskId, TaskReport, TaskState
+from clusterodm_py.core.types import ENDED, Health, Node, NodeId, Task, TaskId, TaskReport, TaskState
 from clusterodm_py.engine.background import Background
 from clusterodm_py.engine.health import Watch
 from clusterodm_py.engine.records import change
@@ -36,7 +38,21 @@ class TrackPolicy:
     slowest: float = 60.0
     """The same, while its node does not answer."""
     sure: int = 2
-    """How often in a row a node must say that it does not know a task before that is believed."""
+    """How often in a row, an interval apart, a node must say that it does not know a task before that is believed."""
+    most: float = 200.0
+    """Questions per second for all tasks together: with more tasks than that allows, each is asked less often."""
+    at_once: int = 4
+    """Questions to one node at the same time."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """How following one task goes."""
+
+    pause: float = 0.0
+    denials: int = 0
+    denied: float = -math.inf
+    """When the last denial counted, on the loop's clock."""
 
 
 class Tracker:
@@ -63,6 +79,9 @@ class Tracker:
         self._clock = clock
         self._policy = policy
         self._hints: dict[TaskId, asyncio.Event] = {}
+        self._gates: defaultdict[NodeId, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(policy.at_once)
+        )
         self.requeued: Callable[[TaskId], None] = lambda _: None
         """Called for a task that must be dispatched again; set by whoever owns the dispatcher."""
 
@@ -82,64 +101,111 @@ class Tracker:
     """Somebody saw or said that a task moved on: ask its node now instead of believing it (contract §12 D-08)."""
 
     async def _follow(self, task_id: TaskId) -> None:
-        hint = self._hints[task_id]
-        pause, denials = 0.0, 0
+        hint, course = self._hints[task_id], _Course()
         try:
             while True:
-                await _either(hint, pause)
+                await _either(hint, course.pause)
                 hint.clear()
-                task = await self._store.tasks.get(task_id)
-                if task is None or task.state is not TaskState.ON_NODE:
-                    return
                 try:
-                    await self._ask(task)
-                    pause, denials = self._policy.interval, 0
-                except Unreachable:
-                    pause = min(self._policy.slowest, max(self._policy.interval, 2 * pause))
-                except NodeRefused as refusal:
-                    denials, pause = denials + 1, self._policy.interval
-                    if denials >= self._policy.sure:
-                        await self._gone(task, str(refusal))
-                except StoreTrouble:
-                    logger.exception("task=%s its news could not be kept", task_id)
-                    pause = self._policy.interval
+                    task = await self._store.tasks.get(task_id)
+                    if task is not None and task.state is TaskState.ON_NODE:
+                        await self._look(task, course)
+                    elif not hint.is_set():  # nobody called `follow` again since we looked
+                        return
+                except Exception:  # a full disk, or a mistake of ours: the task must not be left alone
+                    logger.exception("task=%s its news could not be kept; it is asked again", task_id)
+                    course.pause = self._pace()
         finally:
             del self._hints[task_id]
+
+    def _pace(self) -> float:
+        return max(self._policy.interval, len(self._hints) / self._policy.most)
+
+    async def _look(self, task: Task, course: _Course) -> None:
+        if task.node is not None and self._watch.health_of(task.node) is Health.DOWN:
+            course.pause, course.denials = self._pace(), 0
+            return
+        try:
+            await self._ask(task)
+        except NodeRefused as refusal:
+            course.pause = self._pace()
+            if self._believed(course):
+                await self._gone(task, str(refusal))
+                course.denials = 0
+        except Unreachable:
+            course.pause = min(max(self._policy.slowest, self._pace()), max(self._pace(), 2 * course.pause))
+            course.denials = 0
+        else:
+            course.pause, course.denials = self._pace(), 0
+
+    def _believed(self, course: _Course) -> bool:
+        """Count one more denial, but not on the heels of the last one: clients' hints make us ask at any rate."""
+        now = asyncio.get_running_loop().time()
+        if course.denials == 0 or now - course.denied >= self._policy.interval:
+            course.denials += 1
+            course.denied = now
+        return course.denials >= self._policy.sure
 
     async def _ask(self, task: Task) -> None:
         node = await self._store.nodes.get(task.node) if task.node else None
         if node is None:
             raise Unreachable("its node is not registered")
-        report = await self._client.report(node, task.id)
+        async with self._gates[node.id]:
+            report = await self._client.report(node, task.id)
         if report != task.report:
-            await self.note(task.id, node, report)
+            await self._note(task, node, report)
 
-    async def note(self, task: TaskId, node: Node, report: TaskReport) -> None:
-        """Keep a node's news of a task it holds; when they tell its end, everything follows that an end brings."""
-        now = self._clock()
+    async def _note(self, task: Task, node: Node, report: TaskReport) -> None:
+        """Keep a node's news of a task it runs; when they tell its end, everything follows that an end brings.
+
+        Whoever ended or moved the task while the news were on their way was later, and stays right.
+        """
         state = state_on_node(report.status)
+        ended = self._clock() if state in ENDED else None
+        record = await change(
+            self._store.tasks,
+            task.id,
+            {TaskState.ON_NODE},
+            lambda known: (
+                replace(known, state=state, report=report, error=report.error, ended=ended)
+                if known.node == node.id
+                else known
+            ),
+        )
+        if record is not None and record.state in ENDED:
+            await self._ended(record, node)
+
+    async def canceled(self, task: TaskId, node: Node) -> None:
+        """The node granted to cancel the task it ran: keep that, whatever it says next."""
+        now = self._clock()
         record = await change(
             self._store.tasks,
             task,
-            {TaskState.ON_NODE} | ENDED,
-            lambda known: replace(
-                known,
-                state=state,
-                report=report,
-                error=report.error,
-                ended=(known.ended or now) if state in ENDED else None,
-            ),
+            {TaskState.ON_NODE},
+            lambda known: replace(known, state=TaskState.CANCELED, ended=now),
         )
-        if record is not None and state in ENDED:
-            await self._ended(record, node)
+        if record is not None:
+            self._background.start(f"last word on {task}", self._last_word(record, node))
+
+    async def _last_word(self, task: Task, node: Node) -> None:
+        try:
+            report = await self._client.report(node, task.id)
+        except NodeTrouble:
+            await self._ended(task, node)
+            return
+        told = await change(
+            self._store.tasks, task.id, {TaskState.CANCELED}, lambda known: replace(known, report=report)
+        )
+        await self._ended(told or task, node)
 
     async def _ended(self, task: Task, node: Node) -> None:
         logger.info("task=%s node=%s ended: %s", task.id, node.id, task.state)
-        await self._spool.discard(task.id)
-        self._background.start(f"refresh {node.id}", self._watch.refresh(node.id))
+        count_anew = self._watch.freshen([node.id], max_age=0.0, patience=self._policy.interval)
+        self._background.start(f"refresh {node.id}", count_anew)
         if self._access.keeps_tokens and task.report is not None:
             tell = self._access.finished(task.token, task.report.raw, None)
             self._background.start(f"report {task.id}", tell)
+        await self._spool.discard(task.id)
 
     async def _gone(self, task: Task, why: str) -> None:
         """The node answers, but not for this task: removed there by somebody, or lost in its own crash."""
@@ -162,7 +228,7 @@ class Tracker:
             self._store.tasks,
             task.id,
             {TaskState.ON_NODE},
-            lambda known: replace(known, state=TaskState.QUEUED, node=None, report=None),
+            lambda known: replace(known, state=TaskState.QUEUED, node=None, report=None, attempts=0),
         )
         if queued is not None:
             self.requeued(task.id)

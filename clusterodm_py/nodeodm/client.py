@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
-from clusterodm_py.core.errors import BadRequest, NodeRefused
+from clusterodm_py.core.errors import BadRequest, NodeRefused, Unreachable
 from clusterodm_py.core.options import parse_specs
 from clusterodm_py.core.types import Json, Node, NodeInfo, OptionSpec, TaskId, TaskReport
 from clusterodm_py.core.wire import parse_node_info, parse_task_report
-from clusterodm_py.nodeodm.connection import Connection, granted
+from clusterodm_py.nodeodm.connection import Connection, Unclear, granted
 
 T = TypeVar("T")
 
@@ -19,20 +19,38 @@ FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class NodeClient:
-    """Calls to any node. All raise `Unreachable` when there was no whole answer, `NodeRefused` when it is useless."""
+    """Calls to any node. All raise `Unreachable` when there was no answer of a NodeODM, `NodeRefused` when it is an
+    error.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def info(self, node: Node) -> NodeInfo:
-        return _parsed(parse_node_info, await self._get(node, "/info"))
+        return _parsed(parse_node_info, granted(await self._get(node, "/info")))
 
     async def options(self, node: Node) -> tuple[OptionSpec, ...]:
-        return parse_specs(granted(await self._get(node, "/options")))
+        answer = granted(await self._get(node, "/options"))
+        if not isinstance(answer, list):
+            raise Unclear("its options are no list")
+        return parse_specs(answer)
+
+    async def admitted(self, node: Node) -> None:
+        """Return when the node listens to us. Raises Unreachable when it does not, as with a wrong token."""
+        try:
+            await self.info(node)
+        except NodeRefused as refusal:
+            raise Unreachable(f"refuses us: {refusal}") from None
 
     async def report(self, node: Node, task: TaskId) -> TaskReport:
-        """How `task` goes. NodeRefused: the node does not know it."""
-        return _parsed(parse_task_report, granted(await self.task_json(node, task)))
+        """How `task` goes. NodeRefused: the node does not know it, and certainly so, since it listens to us."""
+        answer = await self.task_json(node, task)
+        try:
+            granted(answer)
+        except NodeRefused:
+            await self.admitted(node)
+            raise
+        return _parsed(parse_task_report, answer)
 
     async def task_json(self, node: Node, task: TaskId) -> Json:
         """The node's own task JSON, or its `error` object."""
@@ -46,7 +64,10 @@ class NodeClient:
         """`cancel`, `remove` or `restart` a task; the node's answer as it is, `error` included."""
         fields = {"uuid": task} | ({"options": options} if options is not None else {})
         body = urlencode(fields).encode()
-        return await self._connection.json(node, "POST", f"/task/{verb}", headers=FORM, data=body)
+        answer = await self._connection.json(node, "POST", f"/task/{verb}", headers=FORM, data=body)
+        if not isinstance(answer, dict):
+            raise Unclear(f"its answer to {verb} is no object")
+        return answer
 
     async def _get(self, node: Node, path: str, query: str = "") -> Json:
         return await self._connection.json(node, "GET", path, query)
@@ -56,4 +77,4 @@ def _parsed(parse: Callable[[Json], T], answer: Json) -> T:
     try:
         return parse(answer)
     except BadRequest as error:
-        raise NodeRefused(str(error)) from None
+        raise Unclear(str(error)) from None

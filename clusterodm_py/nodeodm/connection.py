@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -26,6 +27,18 @@ LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of JSON we are willing to hold; a longer answer is not a NodeODM's."""
 
 _READ_BUFFER: Final = 256 * 1024
+
+_LONGEST_TEXT: Final = 500
+"""Characters kept of what a node says about an error: it goes into records, logs and answers."""
+
+_SECRET: Final = re.compile(r"(token=)[^&\s\"'<>]+", re.IGNORECASE)
+
+
+class Unclear(Unreachable):
+    """Something answered, but not as a NodeODM does: a gateway before a node that is away, or one that stumbled.
+
+    Whether the node acted is not known.
+    """
 
 
 class Connection:
@@ -100,8 +113,8 @@ class Connection:
     ) -> Json:
         """The node's JSON answer, `error` or not.
 
-        Raises NodeRefused when it is no JSON or its status is not 200, Unreachable when it did not arrive whole
-        within `seconds` (None: the caller watches the time).
+        Raises Unclear when it is no JSON or its status is not 200, Unreachable when it did not arrive whole within
+        `seconds` (None: the caller watches the time).
         """
         try:
             async with (
@@ -110,15 +123,15 @@ class Connection:
             ):
                 body = await _bounded(response)
         except TimeoutError:
-            raise Unreachable(f"no answer within {seconds:g} s") from None
+            raise Unreachable(f"no answer within {seconds:g} s" if seconds else "timed out") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(_plain(error)) from None
         if response.status != 200:
-            raise NodeRefused(f"answered with HTTP status {response.status}")
+            raise Unclear(f"answered with HTTP status {response.status}")
         try:
             answer: Json = json.loads(body)
-        except ValueError:
-            raise NodeRefused("did not answer with JSON") from None
+        except (ValueError, RecursionError):
+            raise Unclear("did not answer with JSON") from None
         return answer
 
 
@@ -126,10 +139,15 @@ def granted(answer: Json) -> Json:
     """`answer`, unless it says `error` or an untrue `success`: then raises NodeRefused with its text."""
     if isinstance(answer, dict):
         if answer.get("error"):
-            raise NodeRefused(str(answer["error"]))
+            raise NodeRefused(_quotable(str(answer["error"])))
         if answer.get("success") is False:
             raise NodeRefused("the node answered that it did not succeed")
     return answer
+
+
+def _quotable(text: str) -> str:
+    """A node's words in one line of bearable length, without a token that stood in a URL it quotes."""
+    return _SECRET.sub(r"\1***", " ".join(text[: 4 * _LONGEST_TEXT].split()))[:_LONGEST_TEXT]
 
 
 def _url(node: Node, path: str, query: str) -> URL:

@@ -11,13 +11,13 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
-from clusterodm_py.core.errors import NodeRefused, Unreachable
+from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
 from clusterodm_py.core.options import options_text
 from clusterodm_py.core.types import Json, Node, Task, TaskId
-from clusterodm_py.nodeodm.connection import Connection, granted
+from clusterodm_py.nodeodm.connection import Connection, Unclear, granted
 
 logger = logging.getLogger(__name__)
 
@@ -88,17 +88,18 @@ class Pusher:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._policy.connections, len(parcels))):
                     group.create_task(self._drain(node, task, delivery))
-        except* NodeRefused as refusals:
-            raise _first(refusals) from None
-        except* Unreachable as breaks:
-            raise _first(breaks) from None
+        except* (
+            NodeTrouble
+        ) as troubles:  # one clause: connections may fail in different ways at the same time
+            raise _first(troubles) from None
 
     async def commit(self, node: Node, task: TaskId) -> None:
-        """Tell the node to go. Unreachable leaves open whether it will."""
+        """Tell the node to go. Unreachable, and an answer that does not confirm, leave open whether it will."""
         answer = await self._connection.json(
             node, "POST", f"/task/new/commit/{task}", seconds=self._policy.commit_seconds
         )
-        granted(answer)
+        if _says(granted(answer), "uuid") != task:
+            raise Unclear("did not confirm the commit")
 
     async def _drain(self, node: Node, task: TaskId, delivery: _Delivery) -> None:
         for parcel in delivery.waiting:
@@ -110,7 +111,7 @@ class Pusher:
         while True:
             try:
                 return await self._send(node, task, parcel)
-            except NodeRefused as error:
+            except (NodeRefused, Unclear) as error:
                 tries += 1
                 if tries >= (self._policy.file_tries if delivery.taken else self._policy.first_tries):
                     raise
@@ -140,13 +141,17 @@ class Pusher:
         self, head: bytes, parcel: Parcel, tail: bytes, timer: asyncio.Timeout
     ) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
+        cap = self._policy.bytes_per_second
+        size = (
+            min(_CHUNK, cap) if cap else _CHUNK
+        )  # a second's worth: a slow upload shall not look like a stalled one
         yield head
         with await asyncio.to_thread(parcel.path.open, "rb") as file:
-            while chunk := await asyncio.to_thread(_read, file):
+            while chunk := await asyncio.to_thread(file.read, size):
                 timer.reschedule(loop.time() + self._policy.stall_seconds)
                 yield chunk
-                if self._policy.bytes_per_second:
-                    await asyncio.sleep(len(chunk) / self._policy.bytes_per_second)
+                if cap:
+                    await asyncio.sleep(len(chunk) / cap)
         yield tail
 
     async def _init(self, node: Node, task: TaskId, fields: Iterable[tuple[str, str]]) -> None:
@@ -176,10 +181,6 @@ def _first(group: BaseExceptionGroup[E]) -> E:
 
 def _says(answer: Json, key: str) -> Json:
     return answer.get(key) if isinstance(answer, dict) else None
-
-
-def _read(file: BinaryIO) -> bytes:
-    return file.read(_CHUNK)
 
 
 def _fields(task: Task) -> list[tuple[str, str]]:

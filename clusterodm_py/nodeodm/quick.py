@@ -7,8 +7,10 @@ redirects, cookies, proxies or compression. Parsing is httptools' (llhttp).
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
 
@@ -40,6 +42,8 @@ class QuickGets:
 
     def __init__(self) -> None:
         self._idle: defaultdict[Address, deque[_Line]] = defaultdict(deque)
+        self._tls: ssl.SSLContext | None = None
+        """Made once, when first needed: it reads every certificate authority of the system."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,9 +60,8 @@ class QuickGets:
         """The answer to a GET, under the node's own token. Raises Unreachable when it does not come whole in time."""
         swapped = node_query(query, node.token)
         target = f"{path}?{swapped}" if swapped else path
-        request = f"GET {target} HTTP/1.1\r\nHost: {node.address}\r\nAccept: */*\r\n\r\n".encode(
-            "ascii", "replace"
-        )
+        host = node.address.url.partition("//")[2]
+        request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n".encode("ascii", "replace")
         try:
             async with asyncio.timeout(seconds):
                 return await self._ask(node.address, request)
@@ -66,6 +69,8 @@ class QuickGets:
             raise Unreachable(f"no answer within {seconds:g} s") from None
         except OSError as error:
             raise Unreachable((error.strerror or type(error).__name__).lower()) from None
+        except ValueError:
+            raise Unreachable("its host name is not a valid one") from None
 
     async def _ask(self, address: Address, request: bytes) -> Answer:
         line = self._kept(address)
@@ -101,9 +106,14 @@ class QuickGets:
     async def _dial(self, address: Address) -> _Line:
         loop = asyncio.get_running_loop()
         _, line = await loop.create_connection(
-            lambda: _Line(loop), address.host, address.port, ssl=True if address.tls else None
+            lambda: _Line(loop), address.host, address.port, ssl=self._context() if address.tls else None
         )
         return line
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
 
 
 class _Stale(Unreachable):
@@ -124,6 +134,7 @@ class _Line(asyncio.Protocol):
         self._headers: list[tuple[str, str]] = []
         self._body = bytearray()
         self._heard = False
+        self._headed = False
         self._used = loop.time()
         self.reusable = True
 
@@ -132,7 +143,7 @@ class _Line(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers = []
         self._body = bytearray()
-        self._heard = False
+        self._heard = self._headed = False
         if self._transport is None:
             self._fail(_Stale())
         else:
@@ -141,7 +152,7 @@ class _Line(asyncio.Protocol):
 
     def usable(self) -> bool:
         fresh = self._loop.time() - self._used < IDLE_SECONDS
-        return fresh and self._transport is not None and not self._transport.is_closing()
+        return fresh and self.reusable and self._transport is not None and not self._transport.is_closing()
 
     def close(self) -> None:
         self.reusable = False
@@ -156,6 +167,9 @@ class _Line(asyncio.Protocol):
         self._fail(Unreachable("closed the connection in its answer") if self._heard else _Stale())
 
     def data_received(self, data: bytes) -> None:
+        if self._waiter is None or self._waiter.done():  # nobody asked: it must not answer the next question
+            self.close()
+            return
         self._heard = True
         try:
             self._parser.feed_data(data)
@@ -166,10 +180,17 @@ class _Line(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """An answer without a length ends with its connection."""
-        if self._headers and not any(
+        if self._headed and not any(
             name in ("content-length", "transfer-encoding") for name, _ in self._headers
         ):
             self.on_message_complete()
+
+    def on_message_begin(self) -> None:
+        if self._waiter is None or self._waiter.done():  # a second answer to one question
+            self.close()
+
+    def on_headers_complete(self) -> None:
+        self._headed = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
@@ -178,6 +199,9 @@ class _Line(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < HTTPStatus.OK:  # an interim one, such as "early hints"
+            self._headers, self._headed = [], False
+            return
         self._used = self._loop.time()
         self.reusable = self._parser.should_keep_alive()
         if self._waiter is not None and not self._waiter.done():

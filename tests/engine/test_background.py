@@ -42,10 +42,12 @@ async def test_leaving_ends_what_runs_and_what_that_starts_in_its_last_moment() 
             background.start("second", forever("second"))
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(5):
-        async with Background() as background:
-            background.start("heir", heir())
-            await asyncio.sleep(0)
+    async with (
+        asyncio.timeout(5),
+        Background() as background,
+    ):
+        background.start("heir", heir())
+        await asyncio.sleep(0)
     assert ended[0] == "first"
 
 
@@ -59,7 +61,10 @@ async def test_work_cancelled_before_it_began_leaves_no_warning() -> None:
 
 
 async def test_an_error_inside_leaves_as_it_is() -> None:
-    with pytest.raises(KeyError):
+    async def enter_and_fail() -> None:
         async with Background() as background:
             background.start("waits", asyncio.Event().wait())
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await enter_and_fail()

@@ -10,7 +10,7 @@ import pytest
 
 from clusterodm_py.core.types import Node, Task, TaskState, Token
 from clusterodm_py.engine.handover import HandoverPolicy, NotTaken, Taken, Unsure
-from harness.engine import ID, Parts, Policies, a_task, closed_port_node, engine
+from harness.engine import Parts, Policies, a_task, closed_port_node, engine
 from harness.scripted_node import BAD_TOKEN, RUNNING, UNKNOWN, Drop, Hold, ScriptedNode, Status
 
 
@@ -163,16 +163,18 @@ async def test_silence_is_waited_out_and_then_left_unsure(tmp_path: Path) -> Non
 
 async def test_a_node_given_another_token_meanwhile_is_asked_with_that(tmp_path: Path) -> None:
     hold = Hold(BAD_TOKEN)
-    async with ScriptedNode({"report": BAD_TOKEN, "info": hold}) as other:
-        async with engine(tmp_path, other.node, watching=False) as parts:
-            task = await committing(parts, other.node)
-            work = parts.background.start("settle", parts.handover.settle(task, other.node, asked=True))
-            await hold.came.wait()
-            await parts.store.nodes.replace(replace(other.node, token=Token("new")))
-            other.replies = {"report": RUNNING}
-            hold.open.set()
-            await asyncio.wait_for(work, 5)
-            assert "token=new" in other.paths[-1]
+    async with (
+        ScriptedNode({"report": BAD_TOKEN, "info": hold}) as other,
+        engine(tmp_path, other.node, watching=False) as parts,
+    ):
+        task = await committing(parts, other.node)
+        work = parts.background.start("settle", parts.handover.settle(task, other.node, asked=True))
+        await hold.came.wait()
+        await parts.store.nodes.replace(replace(other.node, token=Token("new")))
+        other.replies = {"report": RUNNING}
+        hold.open.set()
+        await asyncio.wait_for(work, 5)
+        assert "token=new" in other.paths[-1]
 
 
 async def test_a_node_removed_meanwhile_leaves_it_unsure(tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ async def test_a_task_that_is_gone_or_elsewhere_is_left_alone() -> None:
     store = FragileStore()
     assert await change(store.tasks, ID, {TaskState.QUEUED}, lambda known: replace(known, attempts=1)) is None
     kept = await store.tasks.create(a_task())
-    assert await change(store.tasks, ID, {TaskState.ON_NODE}, lambda known: replace(known, attempts=1)) is None
+    assert (
+        await change(store.tasks, ID, {TaskState.ON_NODE}, lambda known: replace(known, attempts=1)) is None
+    )
     assert await store.tasks.get(ID) == kept
 
 

@@ -13,7 +13,7 @@ from clusterodm_py.store.tables import DropStray
 from harness.engine import ID, a_task, an_id, closed_port_node, engine, until
 from harness.scripted_node import BAD_TOKEN, UNKNOWN, Hold, ScriptedNode, Status
 
-ON_A_NODE = [*IN_FLIGHT, TaskState.ON_NODE, TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELED]
+ON_A_NODE = [*sorted(IN_FLIGHT), TaskState.ON_NODE, TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELED]
 
 
 async def test_a_copy_is_dropped_and_forgotten(tmp_path: Path) -> None:
@@ -60,17 +60,20 @@ async def test_a_node_that_does_not_listen_was_not_told(tmp_path: Path, refusal:
 
 async def test_a_node_that_is_away_is_asked_once_per_sweep_and_holds_up_nobody(tmp_path: Path) -> None:
     hold = Hold()
-    async with ScriptedNode({"remove": hold}) as hanging, ScriptedNode() as other:
-        async with engine(tmp_path, hanging.node, closed_port_node(), other.node) as parts:
-            for number in range(5):
-                nodes = (hanging.node.id, closed_port_node().id, other.node.id)
-                await parts.strays.add(an_id(number), nodes)
-            sweep = parts.background.start("sweep", parts.strays._sweep())
-            await until(lambda: other.count("remove") == 5)
-            assert hanging.count("remove") == 1
-            sweep.cancel()
-            await asyncio.wait([sweep])
-            assert len(await parts.store.strays.all()) == 10
+    async with (
+        ScriptedNode({"remove": hold}) as hanging,
+        ScriptedNode() as other,
+        engine(tmp_path, hanging.node, closed_port_node(), other.node) as parts,
+    ):
+        for number in range(5):
+            nodes = (hanging.node.id, closed_port_node().id, other.node.id)
+            await parts.strays.add(an_id(number), nodes)
+        sweep = parts.background.start("sweep", parts.strays._sweep())
+        await until(lambda: other.count("remove") == 5)
+        assert hanging.count("remove") == 1
+        sweep.cancel()
+        await asyncio.wait([sweep])
+        assert len(await parts.store.strays.all()) == 10
 
 
 async def test_a_copy_on_a_node_that_was_removed_is_forgotten(tmp_path: Path) -> None:
