@@ -28,6 +28,10 @@ _LOST: Final = (
     "The processing node lost this task when it was restarted, and its images are no longer kept here."
 )
 
+_BANE: Final = (
+    "Every processing node that ran this task went down and lost it. Look at its options and images."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackPolicy:
@@ -39,6 +43,8 @@ class TrackPolicy:
     """The same, while its node does not answer."""
     sure: int = 2
     """How often in a row, an interval apart, a node must say that it does not know a task before that is believed."""
+    dispatches: int = 4
+    """A task dispatched so often, that its nodes lost in crashes of theirs, may be what brings them down."""
     most: float = 200.0
     """Questions per second for all tasks together: with more tasks than that allows, each is asked less often."""
     at_once: int = 4
@@ -88,6 +94,10 @@ class Tracker:
     async def start(self) -> None:
         for task in await self._store.tasks.in_states({TaskState.ON_NODE}):
             self.follow(task.id)
+        if self._access.keeps_tokens:
+            for task in await self._store.tasks.in_states(ENDED):
+                if task.token is not None:
+                    self._background.start(f"report {task.id}", self._report(task))
 
     def follow(self, task: TaskId) -> None:
         """Follow a task that is on its node now; calling it again asks at once."""
@@ -202,10 +212,15 @@ class Tracker:
         logger.info("task=%s node=%s ended: %s", task.id, node.id, task.state)
         count_anew = self._watch.freshen([node.id], max_age=0.0, patience=self._policy.interval)
         self._background.start(f"refresh {node.id}", count_anew)
-        if self._access.keeps_tokens and task.report is not None:
-            tell = self._access.finished(task.token, task.report.raw, None)
-            self._background.start(f"report {task.id}", tell)
+        if self._access.keeps_tokens:
+            self._background.start(f"report {task.id}", self._report(task))
         await self._spool.discard(task.id)
+
+    async def _report(self, task: Task) -> None:
+        """Tell the access service that the task ended. Its token is kept until that was heard, also over a crash."""
+        if task.report is None or not await self._access.finished(task.token, task.report.raw, None):
+            return
+        await change(self._store.tasks, task.id, ENDED, lambda known: replace(known, token=None))
 
     async def _gone(self, task: Task, why: str) -> None:
         """The node answers, but not for this task: removed there by somebody, or lost in its own crash."""
@@ -214,6 +229,8 @@ class Tracker:
             await self._store.tasks.remove(task.id)  # a dead route, imported from ClusterODM (§12 D-41)
         elif not self._was_away(task):
             await self._fail(task, _FORGOTTEN)
+        elif task.attempts >= self._policy.dispatches:
+            await self._fail(task, _BANE)
         elif await self._spool.files(task.id):
             await self._again(task)
         else:
@@ -228,7 +245,7 @@ class Tracker:
             self._store.tasks,
             task.id,
             {TaskState.ON_NODE},
-            lambda known: replace(known, state=TaskState.QUEUED, node=None, report=None, attempts=0),
+            lambda known: replace(known, state=TaskState.QUEUED, node=None, report=None),
         )
         if queued is not None:
             self.requeued(task.id)

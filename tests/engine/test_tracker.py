@@ -147,7 +147,31 @@ async def test_a_task_lost_in_its_nodes_crash_is_dispatched_again_if_it_can_be(
         await stored(parts, TaskState.QUEUED if files else TaskState.FAILED)
         assert parts.requeued == ([ID] if files else [])
         if files:
-            assert (parts.record().attempts, parts.record().node) == (0, None)
+            assert (parts.record().attempts, parts.record().node) == (3, None)
+
+
+async def test_a_task_that_brings_every_node_down_is_not_sent_to_one_more(tmp_path: Path) -> None:
+    async with ScriptedNode({"report": UNKNOWN}) as other, engine(tmp_path, other.node) as parts:
+        most = TrackPolicy().dispatches
+        task = a_task(state=TaskState.ON_NODE, node=other.node.id, committed=NOW - 9, attempts=most)
+        await parts.keep(task)
+        parts.tracker.follow(ID)
+        await stored(parts, TaskState.FAILED)
+        assert "went down" in (parts.record().error or "")
+        assert parts.requeued == []
+
+
+async def test_an_end_that_could_not_be_told_is_told_after_the_next_start(tmp_path: Path) -> None:
+    ledger = Ledger()
+    access: AccessService = ledger
+    async with ScriptedNode({}) as other, engine(tmp_path, other.node, access=access) as parts:
+        ended = a_task(state=TaskState.FINISHED, node=other.node.id, committed=NOW - 9)
+        await parts.keep(replace(ended, report=a_report(TaskStatus.COMPLETED), token=Token("still-kept")))
+        await parts.tracker.start()
+        await until(lambda: parts.record().token is None)
+        assert ledger.told == [a_report(TaskStatus.COMPLETED).raw]
+        await parts.tracker.start()
+        assert len(ledger.told) == 1
 
 
 async def test_a_task_dispatched_again_is_followed_anew(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ from clusterodm_py.uploads.spool import Spool, SpoolPolicy
 
 T = TypeVar("T")
 
+LONGEST: Final = 20.0
+"""Seconds; a test that waits for what never comes fails, and does not hang."""
+
 NOW: Final = 1_700_000_000.0
 ALICE: Final = Access(owner=OwnerId("alice"))
 
@@ -236,6 +239,7 @@ async def engine(
             dispatcher, control,
         )  # fmt: skip
         tracker.requeued = parts.requeued.append
+        await stack.enter_async_context(asyncio.timeout(LONGEST))
         if watching:
             await watch.start()
         yield parts
