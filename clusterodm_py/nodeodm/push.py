@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 from uuid import uuid4
 
 from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
@@ -122,8 +124,8 @@ class Pusher:
         head, tail, headers = _envelope(parcel)
         timer = asyncio.timeout(self._policy.stall_seconds)
         try:
-            async with timer:
-                body = self._body(head, parcel, tail, timer)
+            async with timer, _opened(parcel) as file:
+                body = self._body(head, file, tail, timer)
                 answer = await self._connection.json(
                     node,
                     "POST",
@@ -138,7 +140,7 @@ class Pusher:
             raise NodeRefused(f"did not acknowledge {parcel.name}")
 
     async def _body(
-        self, head: bytes, parcel: Parcel, tail: bytes, timer: asyncio.Timeout
+        self, head: bytes, file: BinaryIO, tail: bytes, timer: asyncio.Timeout
     ) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         cap = self._policy.bytes_per_second
@@ -146,12 +148,11 @@ class Pusher:
             min(_CHUNK, cap) if cap else _CHUNK
         )  # a second's worth: a slow upload shall not look like a stalled one
         yield head
-        with await asyncio.to_thread(parcel.path.open, "rb") as file:
-            while chunk := await asyncio.to_thread(file.read, size):
-                timer.reschedule(loop.time() + self._policy.stall_seconds)
-                yield chunk
-                if cap:
-                    await asyncio.sleep(len(chunk) / cap)
+        while chunk := await asyncio.to_thread(file.read, size):
+            timer.reschedule(loop.time() + self._policy.stall_seconds)
+            yield chunk
+            if cap:
+                await asyncio.sleep(len(chunk) / cap)
         yield tail
 
     async def _init(self, node: Node, task: TaskId, fields: Iterable[tuple[str, str]]) -> None:
@@ -170,6 +171,26 @@ class _Delivery:
 
     waiting: Iterator[Parcel]
     taken: int = 0
+
+
+@asynccontextmanager
+async def _opened(parcel: Parcel) -> AsyncIterator[BinaryIO]:
+    """The parcel's file, closed at the end, though a cancelled request may still be reading or even opening it."""
+    loop = asyncio.get_running_loop()
+    opening = loop.run_in_executor(None, parcel.path.open, "rb")
+    try:
+        try:
+            file = await asyncio.shield(opening)
+        except OSError as error:
+            raise Unreachable(f"{parcel.name} cannot be read here: {error.strerror}") from None
+        yield file
+    finally:
+        opening.add_done_callback(lambda opened: _close(opened, loop))
+
+
+def _close(opened: asyncio.Future[BufferedReader], loop: asyncio.AbstractEventLoop) -> None:
+    if not opened.cancelled() and opened.exception() is None and not loop.is_closed():
+        loop.run_in_executor(None, opened.result().close)  # not here: it waits for a read that is under way
 
 
 def _first(group: BaseExceptionGroup[E]) -> E:

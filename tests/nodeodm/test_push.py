@@ -127,7 +127,7 @@ async def test_a_file_that_vanished_is_a_trouble_and_no_hang(
     tmp_path: Path, other: ScriptedNode, pusher: Pusher
 ) -> None:
     lost = Parcel("a.jpg", tmp_path / "lost.jpg", 10)
-    with pytest.raises(NodeTrouble):
+    with pytest.raises(NodeTrouble, match="cannot be read here: No such file"):
         await pusher.upload(other.node, ID, [lost])
 
 
