@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -60,6 +61,7 @@ _LAST_ANSWERS: Final = 5.0
 
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT; the exit status. A problem at start is logged as one line that names the fix."""
+    _allow_many_files()
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(_until_signalled(config))
@@ -67,6 +69,13 @@ def serve(config: Config) -> int:
         logger.error("Cannot start: %s", error)
         return 1
     return 0
+
+
+def _allow_many_files() -> None:
+    """As many as the system lets us have: every client and every node is one, and the default is often 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # refused where `most` is more than the kernel has
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _until_signalled(config: Config) -> None:
