@@ -1,4 +1,4 @@
-"""Named background work inside one TaskGroup: kept, logged when it fails, ended with the program."""
+"""Named background work inside one TaskGroup: kept, logged when it fails, ended with the program; and its waiting."""
 
 from __future__ import annotations
 
@@ -49,3 +49,11 @@ class Background:
             await work
         except Exception:
             logger.exception("background work failed: %s", name)
+
+
+async def woken(event: asyncio.Event, seconds: float) -> None:
+    """Return when `event` is set, after `seconds` at the latest."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

@@ -17,7 +17,7 @@ from clusterodm_py.core.errors import NodeTrouble
 from clusterodm_py.core.lifecycle import HealthPolicy, node_health
 from clusterodm_py.core.placement import next_turn
 from clusterodm_py.core.types import Health, Node, NodeId, NodeInfo, NodeView
-from clusterodm_py.engine.background import Background
+from clusterodm_py.engine.background import Background, woken
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.store.base import Store
 
@@ -143,11 +143,7 @@ class Watch:
 
     async def changed(self, seconds: float) -> None:
         """Return when a node that took no tasks may do so now, after `seconds` at the latest."""
-        event = self._improved
-        try:
-            await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            return
+        await woken(self._improved, seconds)
 
     def _view(self, key: NodeId, node: Node, held: Mapping[NodeId, int]) -> NodeView:
         """Copied only where it must be: with 1,000 nodes this is called a thousand times per question."""

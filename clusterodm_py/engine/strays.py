@@ -13,6 +13,7 @@ from typing import Final
 
 from clusterodm_py.core.errors import NodeRefused, NodeTrouble
 from clusterodm_py.core.types import Node, NodeId, TaskId
+from clusterodm_py.engine.background import woken
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.nodeodm.connection import granted
 from clusterodm_py.nodeodm.push import Pusher
@@ -63,12 +64,8 @@ class Strays:
                 await self._sweep()
             except Exception:
                 logger.exception("sweeping strays failed; it is tried again")
-            try:
-                await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
-            except TimeoutError:
-                continue
-            finally:
-                self._wake.clear()
+            await woken(self._wake, SWEEP_SECONDS)
+            self._wake.clear()
 
     async def _sweep(self) -> None:
         by_node: defaultdict[NodeId, list[TaskId]] = defaultdict(list)

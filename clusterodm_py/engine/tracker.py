@@ -14,7 +14,7 @@ from clusterodm_py.auth.base import AccessService
 from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
 from clusterodm_py.core.lifecycle import state_on_node
 from clusterodm_py.core.types import ENDED, Health, Node, NodeId, Task, TaskId, TaskReport, TaskState
-from clusterodm_py.engine.background import Background
+from clusterodm_py.engine.background import Background, woken
 from clusterodm_py.engine.health import Watch
 from clusterodm_py.engine.records import change
 from clusterodm_py.nodeodm.client import NodeClient
@@ -114,7 +114,7 @@ class Tracker:
         hint, course = self._hints[task_id], _Course()
         try:
             while True:
-                await _either(hint, course.pause)
+                await woken(hint, course.pause)
                 hint.clear()
                 try:
                     task = await self._store.tasks.get(task_id)
@@ -261,10 +261,3 @@ class Tracker:
             ),
         )
         await self._spool.discard(task.id)
-
-
-async def _either(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
