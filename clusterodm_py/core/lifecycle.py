@@ -49,8 +49,9 @@ def state_on_node(status: TaskStatus) -> TaskState:
 def public_status(task: Task) -> TaskStatus:
     """The status code clients see.
 
-    What we hold shows 20, not 10: ODM's split-merge client takes 10 as "limit reached" and pulls the task back
-    (contract §11.2).
+    A task that waits for a free slot shows 10. A child of a split never does while we hold it: ODM's client takes 10
+    as "limit reached" and pulls the task back (contract §11.2). Nor does a task of which it is not known yet whether
+    it must wait: directly after its commit clients see 20 (C37).
     """
     match task.state:
         case TaskState.FINISHED:
@@ -59,6 +60,8 @@ def public_status(task: Task) -> TaskStatus:
             return TaskStatus.FAILED
         case TaskState.CANCELED:
             return TaskStatus.CANCELED
+        case TaskState.QUEUED if task.waiting and not task.child:
+            return TaskStatus.QUEUED
         case TaskState.ON_NODE if task.report and task.report.status is TaskStatus.QUEUED:
             return TaskStatus.QUEUED
         case _:

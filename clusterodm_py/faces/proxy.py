@@ -125,7 +125,7 @@ class Proxy:
 
     async def _info(self, access: Access) -> web.Response:
         views = await self.watch.views()
-        queued = len(await self.store.tasks.in_states({TaskState.QUEUED}))
+        queued = await self.store.tasks.count({TaskState.QUEUED})
         held_up = waiting(views, queued)
         return replies.answer(info_json(views, access.limits, waiting=held_up, version=__version__))
 

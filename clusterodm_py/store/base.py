@@ -56,7 +56,8 @@ class Tasks(Protocol):
         """
 
     async def reserve(self, task: Task, node: NodeId, *, slots: int | None) -> Task | None:
-        """Bind a QUEUED task to `node`: PUSHING, `node` set and among `touched`, one more attempt; holds a slot.
+        """Bind a QUEUED task to `node`: PUSHING, `node` set and among `touched`, one more attempt, not waiting
+        any more; holds a slot.
 
         Refused with None when `slots` is given and the node already has that many tasks IN_FLIGHT: two commits
         never take the same slot. Raises Stale, or ValueError when the task is not QUEUED.
@@ -81,8 +82,14 @@ class Tasks(Protocol):
     async def active(self, owner: OwnerId) -> int:
         """How many ACTIVE tasks `owner` has."""
 
+    async def count(self, states: Collection[TaskState]) -> int:
+        """How many tasks are in any of `states`."""
+
     async def in_flight(self) -> Mapping[NodeId, int]:
         """How many tasks are IN_FLIGHT to each node; nodes with none are absent."""
+
+    async def served(self) -> Mapping[OwnerId, int]:
+        """How many tasks of each owner are SERVED: on a node, or on their way to one; owners with none are absent."""
 
 
 class Strays(Protocol):

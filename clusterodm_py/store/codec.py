@@ -48,6 +48,14 @@ class _Rest:
     reasons: tuple[str, ...] = ()
     report: TaskReport | None = None
     token: str | None = None
+    priority: int = 0
+    child: bool = False
+    waiting: bool = False
+    moves: int = 0
+    retries: int = 0
+    avoid: tuple[str, ...] = ()
+    recoverable: bool = True
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,14 @@ def _task(kept: _Columns, rest: _Rest) -> Task:
         reasons=rest.reasons,
         report=rest.report,
         token=None if rest.token is None else Token(rest.token),
+        priority=rest.priority,
+        child=rest.child,
+        waiting=rest.waiting,
+        moves=rest.moves,
+        retries=rest.retries,
+        avoid=tuple(map(NodeId, rest.avoid)),
+        recoverable=rest.recoverable,
+        kept=rest.kept,
     )
 
 
@@ -171,6 +187,14 @@ def _rest_text(task: Task) -> str:
         reasons=task.reasons,
         report=task.report,
         token=None if task.token is None else task.token.value,
+        priority=task.priority,
+        child=task.child,
+        waiting=task.waiting,
+        moves=task.moves,
+        retries=task.retries,
+        avoid=task.avoid,
+        recoverable=task.recoverable,
+        kept=task.kept,
     )
     return json.dumps(_REST.dump_python(rest), separators=(",", ":"))
 

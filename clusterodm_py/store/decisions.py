@@ -69,6 +69,7 @@ def reserve_task(tables: Tables, task: Task, node: NodeId, slots: int | None) ->
         node=node,
         touched=task.touched if node in task.touched else (*task.touched, node),
         attempts=task.attempts + 1,
+        waiting=False,
     )
     return Decision(bound, PutTask(bound))
 

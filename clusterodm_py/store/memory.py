@@ -88,6 +88,12 @@ class KeptTasks:
     async def active(self, owner: OwnerId) -> int:
         return self._keeper.tables.active(owner)
 
+    async def count(self, states: Collection[TaskState]) -> int:
+        return self._keeper.tables.count(states)
+
+    async def served(self) -> Mapping[OwnerId, int]:
+        return self._keeper.tables.served()
+
     async def in_flight(self) -> Mapping[NodeId, int]:
         return self._keeper.tables.in_flight()
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Self, TypeAlias, TypeVar, assert_never
 
-from clusterodm_py.core.types import ACTIVE, IN_FLIGHT, Node, NodeId, OwnerId, Task, TaskId, TaskState
+from clusterodm_py.core.types import ACTIVE, IN_FLIGHT, SERVED, Node, NodeId, OwnerId, Task, TaskId, TaskState
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -84,6 +84,7 @@ class Tables:
         self._by_state: defaultdict[TaskState, set[TaskId]] = defaultdict(set)
         self._active: Counter[OwnerId] = Counter()
         self._in_flight: Counter[NodeId] = Counter()
+        self._served: Counter[OwnerId] = Counter()
         self._turns: dict[TaskId, int] = {}
         self._next_turn = 0
         for change in changes:
@@ -152,6 +153,12 @@ class Tables:
     def active(self, owner: OwnerId) -> int:
         return self._active[owner]
 
+    def count(self, states: Collection[TaskState]) -> int:
+        return sum(len(self._by_state.get(state, ())) for state in set(states))
+
+    def served(self) -> Mapping[OwnerId, int]:
+        return dict(self._served)
+
     def in_flight(self) -> Mapping[NodeId, int]:
         return dict(self._in_flight)
 
@@ -193,6 +200,8 @@ class Tables:
     def _count(self, task: Task, by: int) -> None:
         if task.state in ACTIVE:
             _tally(self._active, task.owner, by)
+        if task.state in SERVED:
+            _tally(self._served, task.owner, by)
         if task.state in IN_FLIGHT and task.node is not None:
             _tally(self._in_flight, task.node, by)
 

@@ -173,6 +173,25 @@ async def test_a_reservation_holds_a_slot_until_the_task_is_on_its_node(store: S
     assert await store.tasks.in_flight() == {A: 1}
 
 
+async def test_an_owner_is_served_by_each_node_that_has_or_gets_a_task_of_it(store: Store) -> None:
+    await queued(store, 1, "bob")
+    held = await store.tasks.reserve(await queued(store, 2, "alice"), A, slots=None)
+    assert held is not None
+    running = await store.tasks.save(replace(held, state=S.ON_NODE))
+    assert await store.tasks.reserve(await queued(store, 3, "alice"), A, slots=None) is not None
+    assert await store.tasks.served() == {OwnerId("alice"): 2}
+    assert await store.tasks.count({S.QUEUED, S.ON_NODE}) == 2
+    await store.tasks.save(replace(running, state=S.FINISHED))
+    assert await store.tasks.served() == {OwnerId("alice"): 1}
+
+
+async def test_a_task_that_gets_its_node_does_not_wait_any_more(store: Store) -> None:
+    waiting = await store.tasks.save(replace(await queued(store), waiting=True))
+    held = await store.tasks.reserve(waiting, A, slots=None)
+    assert held is not None
+    assert not held.waiting
+
+
 async def test_reservations_at_the_same_time_never_take_a_slot_twice(store: Store) -> None:
     waiting = [await queued(store, number) for number in range(12)]
     answers = await asyncio.gather(*(store.tasks.reserve(each, A, slots=5) for each in waiting))

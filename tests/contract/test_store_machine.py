@@ -120,6 +120,8 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.tasks.of_owner(OwnerId("x")))
         self.both(lambda store: store.tasks.active(OwnerId("x")))
         self.both(lambda store: store.tasks.in_flight())
+        self.both(lambda store: store.tasks.served())
+        self.both(lambda store: store.tasks.count({TaskState.QUEUED, TaskState.PUSHING}))
         self.both(lambda store: store.nodes.all())
         self.both(lambda store: store.strays.all())
 

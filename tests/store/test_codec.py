@@ -63,6 +63,14 @@ TASK_FIELDS: dict[str, st.SearchStrategy[object]] = {
     "lines": st.lists(anything, max_size=3).map(tuple),
     "reasons": st.lists(anything, max_size=3).map(tuple),
     "report": st.none() | st.builds(TaskReport, raw=anything, progress=numbers, error=st.none() | anything),
+    "priority": st.integers(-9, 9),
+    "child": st.booleans(),
+    "waiting": st.booleans(),
+    "moves": counts,
+    "retries": counts,
+    "avoid": st.lists(st.text().map(NodeId), max_size=3).map(tuple),
+    "recoverable": st.booleans(),
+    "kept": counts,
     "token": st.none() | anything.map(Token),
 }
 changes: st.SearchStrategy[Change] = st.one_of(
