@@ -11,13 +11,15 @@ from collections.abc import Callable
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ValidationInfo
 
 from clusterodm_py.config.nodes import parse_node
 from clusterodm_py.core.types import Node, Token
+
+E = TypeVar("E", bound=StrEnum)
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE | re.ASCII)
 """Bounded, so that no exponent makes a number that fills the memory."""
@@ -29,6 +31,20 @@ _PREFIXES: Final = "KMGT"
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
+
+
+class QueueAt(StrEnum):
+    """Where tasks wait that find no free slot."""
+
+    CLUSTER = "cluster"
+    NODE = "node"
+
+
+class KeepUploads(StrEnum):
+    """Until when the images of a task are kept here."""
+
+    DONE = "done"
+    DISPATCHED = "dispatched"
 
 
 class LogLevel(StrEnum):
@@ -131,11 +147,16 @@ def _secret(value: object) -> Token:
     return value if isinstance(value, Token) else Token(read_text(value))
 
 
-def _log_level(value: object) -> LogLevel:
-    try:
-        return LogLevel(read_text(value).strip().lower())
-    except ValueError:
-        raise ValueError(f"give one of {', '.join(LogLevel)}") from None
+def _one_of(kind: type[E]) -> Callable[[object], E]:
+    """Reads one of the names in `kind`."""
+
+    def read(value: object) -> E:
+        try:
+            return kind(read_text(value).strip().lower())
+        except ValueError:
+            raise ValueError(f"give one of {', '.join(kind)}") from None
+
+    return read
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -252,6 +273,7 @@ Connections: TypeAlias = Annotated[int, BeforeValidator(whole(1, 20))]
 Retries: TypeAlias = Annotated[int, BeforeValidator(whole(0, 1000))]
 Count: TypeAlias = Annotated[int, BeforeValidator(whole(0, 10**9))]
 Seconds: TypeAlias = Annotated[float, BeforeValidator(number(0.1, 3600))]
+Patience: TypeAlias = Annotated[float, BeforeValidator(number(0.1, 30 * 86400))]
 Hours: TypeAlias = Annotated[float, BeforeValidator(number(0, 87600))]
 Days: TypeAlias = Annotated[float, BeforeValidator(number(0.01, 36500))]
 OptionalPort: TypeAlias = Annotated[int | None, BeforeValidator(_port_or_none)]
@@ -259,7 +281,9 @@ OptionalPort: TypeAlias = Annotated[int | None, BeforeValidator(_port_or_none)]
 Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
 Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]
 Text: TypeAlias = Annotated[str, BeforeValidator(read_text)]
-LogLevelName: TypeAlias = Annotated[LogLevel, BeforeValidator(_log_level)]
+LogLevelName: TypeAlias = Annotated[LogLevel, BeforeValidator(_one_of(LogLevel))]
+QueuePlace: TypeAlias = Annotated[QueueAt, BeforeValidator(_one_of(QueueAt))]
+UploadsKept: TypeAlias = Annotated[KeepUploads, BeforeValidator(_one_of(KeepUploads))]
 Secret: TypeAlias = Annotated[Token, BeforeValidator(_secret)]
 Folder: TypeAlias = Annotated[Path, BeforeValidator(_folder)]
 ReadableFile: TypeAlias = Annotated[Path | None, BeforeValidator(_readable_file)]

@@ -155,6 +155,33 @@ class Config(BaseModel):
         kinds.Retries,
         Key(Group.NODES, "TIMES", "further tries to hand a task to a node before the task fails"),
     ] = 5
+    queue: Annotated[
+        kinds.QueuePlace,
+        Key(
+            Group.NODES,
+            "cluster|node",
+            "where a task waits that finds no free slot: here, and it goes to the node that is free first; or, as "
+            "with ClusterODM, on the node that seems best now",
+        ),
+    ] = kinds.QueueAt.CLUSTER
+    failover_after: Annotated[
+        kinds.Patience,
+        Key(
+            Group.NODES,
+            "SECONDS",
+            "how long a node must be silent before its tasks start again on another; a quarter of it where its machine "
+            "answers that nothing listens there",
+        ),
+    ] = 120.0
+    retry_failed_children: Annotated[
+        kinds.Retries,
+        Key(
+            Group.NODES,
+            "TIMES",
+            "how often a submodel of a split that its node failed is tried on another or larger node; any other task "
+            "that failed stays failed",
+        ),
+    ] = 0
     retention_days: Annotated[
         kinds.Days,
         Key(Group.NODES, "DAYS", "how long after anybody last asked for it an ended task is forgotten"),
@@ -165,6 +192,10 @@ class Config(BaseModel):
         Key(Group.NODES, "FILE", "autoscaler configuration; not in this version, so leave it empty"),
     ] = ""
 
+    pipeline: Annotated[
+        kinds.Switch,
+        Key(Group.DISK, "", "pass uploads on to a node while they arrive"),
+    ] = True
     push_connections: Annotated[
         kinds.Connections,
         Key(Group.DISK, "COUNT", "parallel upload connections to a node for one task, 1 to 20"),
@@ -186,10 +217,28 @@ class Config(BaseModel):
             "0 is no limit",
         ),
     ] = 0
+    token_quota: Annotated[
+        kinds.Size,
+        Key(
+            Group.DISK,
+            "SIZE",
+            "space that the uploads of one token may fill while they wait for a node; a tokens file may say otherwise; "
+            "0 is no limit",
+        ),
+    ] = 0
     spool_free_floor: Annotated[
         kinds.Size,
         Key(Group.DISK, "SIZE", "disk space that uploads must leave free; 0 is none", default="1G"),
     ] = _GIB
+    keep_uploads: Annotated[
+        kinds.UploadsKept,
+        Key(
+            Group.DISK,
+            "done|dispatched",
+            "when the images of a task are deleted here: once it is done, and until then it survives the loss of its "
+            "node; or once a node has them",
+        ),
+    ] = kinds.KeepUploads.DONE
     stale_uploads_timeout: Annotated[
         kinds.Hours,
         Key(
