@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,8 +53,10 @@ class Background:
 
 
 async def woken(event: asyncio.Event, seconds: float) -> None:
-    """Return when `event` is set, after `seconds` at the latest."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
+    """Return when `event` is set, after `seconds` at the latest.
+
+    Not `asyncio.wait_for`: before Python 3.12 that forgets to be cancelled when the event is set at the same moment.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

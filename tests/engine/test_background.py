@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from clusterodm_py.engine.background import Background
+from clusterodm_py.engine.background import Background, woken
 
 
 async def test_a_failure_is_logged_by_name_and_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
@@ -68,3 +68,22 @@ async def test_an_error_inside_leaves_as_it_is() -> None:
 
     with pytest.raises(KeyError):
         await enter_and_fail()
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_what_is_woken_and_cancelled_at_the_same_moment_is_cancelled(steps: int) -> None:
+    event = asyncio.Event()
+    waiting = asyncio.create_task(woken(event, 60))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    event.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    returned = waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert returned or waiting.cancelled()
+
+
+async def test_waiting_ends_in_time_without_a_word() -> None:
+    await woken(asyncio.Event(), 0.001)
