@@ -6,6 +6,9 @@ VENV ?= .venv
 SYSTEM_PACKAGES ?=
 # Tests run in this many processes.
 JOBS ?= 2
+# How many tasks 'make chaos' gives, and the seeds of its storms.
+TASKS ?= 200
+SEEDS ?= 1
 # The demo's folder and nodes stay when KEEP=1.
 KEEP ?=
 
@@ -14,7 +17,7 @@ READY := $(VENV)/.ready
 DEMO_READY := $(VENV)/.ready-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench clean system python
+.PHONY: help venv demo test lint bench chaos clean system python
 
 help: ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +36,9 @@ lint: $(READY) ## check style, types and layers
 	$(BIN)/mypy
 	MYPYPATH=tests:benchmarks $(BIN)/mypy --explicit-package-bases tests benchmarks
 	$(BIN)/lint-imports
+
+chaos: $(READY) ## kill, hang and cut everything for minutes; nothing may be lost or done twice
+	PYTHONPATH=tests $(BIN)/python tests/chaos.py --tasks $(TASKS) --seeds $(SEEDS)
 
 bench: SYSTEM_PACKAGES = nginx-light wrk
 bench: system $(READY) ## measure beside a node asked directly and beside nginx, as docs/benchmarks.md shows

@@ -102,8 +102,8 @@ def send_file(port: int, task: str, name: str, size: int, pace: float = 0.0) -> 
     assert b'"success"' in answer, answer
 
 
-def upload(port: int, task: str, files: int, size: int, threads: int = 4) -> float:
-    """Seconds from the first byte to the answer of the commit."""
+def upload(port: int, task: str, files: int, size: int, threads: int = 4, pace: float = 0.0) -> float:
+    """Seconds from the first byte to the answer of the commit; `pace` bytes per second in all if given."""
     names = iter([f"{number}.jpg" for number in range(files)])
     lock = threading.Lock()
 
@@ -113,7 +113,7 @@ def upload(port: int, task: str, files: int, size: int, threads: int = 4) -> flo
                 name = next(names, None)
             if name is None:
                 return
-            send_file(port, task, name, size)
+            send_file(port, task, name, size, pace / threads)
 
     began = time.perf_counter()
     workers = [threading.Thread(target=work) for _ in range(threads)]

@@ -11,29 +11,19 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import load
 import servers
+from decisions import decisions
+from handing_over import handing_over
+from makespan import makespan
+from many import many
+from table import medians, row
 
 GB = 1 << 30
 MB = 1 << 20
-
-
-def medians(rounds: int, *measures: Callable[[], float]) -> list[float]:
-    """Each measure `rounds` times, in turn, so that a slow moment of the machine hits all alike."""
-    found: list[list[float]] = [[] for _ in measures]
-    for _ in range(rounds):
-        for values, measure in zip(found, measures, strict=True):
-            values.append(measure())
-    return [statistics.median(values) for values in found]
-
-
-def row(what: str, *cells: str) -> None:
-    sys.stdout.write(f"| {what} | {' | '.join(cells)} |\n")
-    sys.stdout.flush()
 
 
 def finished_task(proxy_port: int, count: int = 1) -> list[str]:
@@ -159,6 +149,10 @@ def main() -> None:
         downloads(rounds, big, big_proxy, big_nginx, finished_task(big_proxy)[0])
         uploads(rounds, node, proxy, nginx)
         memory(folder, node)
+        handing_over(rounds, folder)
+        many(folder)
+        decisions(rounds)
+        makespan(folder)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,9 @@ def node(folder: Path, *flags: str) -> Iterator[int]:
 
 
 @contextmanager
-def proxy(folder: Path, node_port: int, *flags: str) -> Iterator[tuple[int, int]]:
+def proxy(folder: Path, node_port: int, *flags: str, port: int = 0) -> Iterator[tuple[int, int]]:
     """Its port and its process id."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "clusterodm_py", "--port", str(port), "--admin-cli-port", "0"]
     command += ["--admin-web-port", "0", "--data-dir", str(folder / f"data-{port}"), "--log-level", "warn"]
     with server([*command, "--node", f"127.0.0.1:{node_port}", *flags], port, folder) as process:

@@ -26,6 +26,7 @@ from clusterodm_py.core.types import OwnerId, Token
 from clusterodm_py.engine.background import Background
 from clusterodm_py.faces.proxy import Proxy
 from clusterodm_py.faces.telnet import TelnetFace
+from clusterodm_py.logbook import Logbook
 from clusterodm_py.nodeodm.connection import Connection
 from clusterodm_py.nodeodm.quick import QuickGets
 from clusterodm_py.store.legacy import import_legacy
@@ -112,13 +113,19 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
 async def _open_adapters(config: Config, clock: Callable[[], float], stack: AsyncExitStack) -> Adapters:
     access = open_access(config.cloud_provider, config.token, config.tokens_file, clock)
     store = SqliteStore(config.data_dir / DATABASE, clock=clock, fsync=config.fsync)
-    policy = SpoolPolicy(quota=config.spool_quota or None, floor=config.spool_free_floor, fsync=config.fsync)
+    policy = SpoolPolicy(
+        quota=config.spool_quota or None,
+        token_quota=config.token_quota or None,
+        floor=config.spool_free_floor,
+        fsync=config.fsync,
+    )
     return Adapters(
         access=await stack.enter_async_context(access),
         store=await stack.enter_async_context(store),
         spool=await stack.enter_async_context(Spool(config.spool_dir, policy)),
         connection=await stack.enter_async_context(Connection()),
         quick=await stack.enter_async_context(QuickGets()),
+        logbook=Logbook(config.data_dir / "logs"),
     )
 
 

@@ -116,6 +116,7 @@ COMMANDS: Final[Mapping[str, Command]] = MappingProxyType(
         "healthcheck": _healthcheck,
         "simulate-node": _program("simulate-node", "clusterodm_py.simulated.command"),
         "demo": _program("demo", "clusterodm_py.demo"),
+        "simulate": _program("simulate", "clusterodm_py.simulation.command"),
         "version": _version,
     }
 )

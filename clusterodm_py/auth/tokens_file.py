@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks whether the file changed."""
 
-_LIMIT_KEYS: Final = frozenset({"maxImages", "maxConcurrentTasks", "options"})
+_LIMIT_KEYS: Final = frozenset({"maxImages", "maxConcurrentTasks", "maxUploadBytes", "priority", "options"})
 _OPTION_KEYS: Final = frozenset({"remove", "domain", "value", "assure", "between"})
 _BETWEEN_KEYS: Final = frozenset({"max_if_equal_to", "min", "max"})
 

@@ -21,6 +21,7 @@ Commands:
   check-config          print the configuration in force, and where each value came from
   healthcheck           ask the proxy on this machine whether it answers; exit status 0 or 1
   simulate-node         run a NodeODM server that only pretends to process
+  simulate              try a load on a cluster that exists only in numbers: how large should yours be?
   demo                  run a cluster of such nodes and give it a task
   version               print the version
 """

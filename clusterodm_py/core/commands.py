@@ -53,6 +53,13 @@ class NodeBest:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeWhy:
+    """Where would a task of so many images go, and why not elsewhere? Changes nothing."""
+
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouteInfo:
     task: TaskId
 
@@ -102,7 +109,7 @@ class Help:
 
 
 NodeChange: TypeAlias = NodeAdd | NodeDel | NodeLock | NodeUnlock | NodeUpdate
-NodeQuestion: TypeAlias = NodeInfo | NodeList | NodeBest
+NodeQuestion: TypeAlias = NodeInfo | NodeList | NodeBest | NodeWhy
 RouteQuestion: TypeAlias = RouteInfo | RouteList
 TaskCommand: TypeAlias = TaskList | TaskInfo | TaskOutput | TaskCancel | TaskRemove
 Command: TypeAlias = NodeChange | NodeQuestion | RouteQuestion | TaskCommand | AsrViewCmd | Help

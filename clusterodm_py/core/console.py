@@ -28,6 +28,7 @@ from clusterodm_py.core.commands import (
     NodeLock,
     NodeUnlock,
     NodeUpdate,
+    NodeWhy,
     Ok,
     Refusal,
     Reply,
@@ -169,10 +170,19 @@ VERBS: Final = (
     Verb("ASR VIEWCMD", "<number of images>", "Show how a machine would be made", _images(AsrViewCmd)),
 )
 
-HELP: Final = Lines((*(verb.help for verb in VERBS), "!! - Repeat the last command"))
+NEW_VERBS: Final = (
+    Verb(
+        "NODE WHY", "<number of images>", "Say where a task of that size would go, and why", _images(NodeWhy)
+    ),
+)
+"""What ClusterODM does not have: scripts that count its lines of HELP find them unchanged above."""
+
+HELP: Final = Lines(
+    (*(verb.help for verb in VERBS), "!! - Repeat the last command", *(verb.help for verb in NEW_VERBS))
+)
 """One line per command; `!!` is the session's, which alone knows what the last command was."""
 
-_BY_NAME: Final = {verb.name: verb for verb in (*VERBS, Verb("HELP", "", "", _alone(Help())))}
+_BY_NAME: Final = {verb.name: verb for verb in (*VERBS, *NEW_VERBS, Verb("HELP", "", "", _alone(Help())))}
 
 # -- rendering --------------------------------------------------------------------------------------------------------
 

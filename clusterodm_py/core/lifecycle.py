@@ -49,9 +49,8 @@ def state_on_node(status: TaskStatus) -> TaskState:
 def public_status(task: Task) -> TaskStatus:
     """The status code clients see.
 
-    A task that waits for a free slot shows 10. A child of a split never does while we hold it: ODM's client takes 10
-    as "limit reached" and pulls the task back (contract §11.2). Nor does a task of which it is not known yet whether
-    it must wait: directly after its commit clients see 20 (C37).
+    What we hold shows 20 until it is known that it must wait (C37), and then 10. ODM's split-merge client takes 10 as
+    "limit reached" and pulls the task back (contract §11.2), so the scheduler does not call its tasks waiting.
     """
     match task.state:
         case TaskState.FINISHED:
@@ -60,7 +59,7 @@ def public_status(task: Task) -> TaskStatus:
             return TaskStatus.FAILED
         case TaskState.CANCELED:
             return TaskStatus.CANCELED
-        case TaskState.QUEUED if task.waiting and not task.child:
+        case TaskState.QUEUED if task.waiting:
             return TaskStatus.QUEUED
         case TaskState.ON_NODE if task.report and task.report.status is TaskStatus.QUEUED:
             return TaskStatus.QUEUED

@@ -13,12 +13,15 @@ from typing import Final
 
 from clusterodm_py.core.domains import is_finite, is_number, text, whole
 from clusterodm_py.core.errors import BadRequest, LimitReached
+from clusterodm_py.core.sizes import LARGEST, read_size, size_text
 from clusterodm_py.core.types import UNSET, Between, Json, Limits, OptionLimit, OwnerId, Unset
 
 FLOOD_PERIOD: Final = 15 * 60
 """Seconds between two decays of the flood counts."""
 
 _FLOOD_KEPT: Final = 0.66
+
+_PRIORITIES: Final = range(-1000, 1001)
 
 
 def check_images(count: int, limits: Limits) -> None:
@@ -85,18 +88,39 @@ class Disk:
     floor: int
     """What must stay free there."""
 
+    def over_quota(self, incoming: int) -> int:
+        """Bytes by which `incoming` more would pass the quota."""
+        return 0 if self.quota is None else max(0, self.used + incoming - self.quota)
+
+    def under_floor(self, incoming: int) -> int:
+        """Bytes by which `incoming` more would leave less free than must stay free."""
+        return max(0, self.floor + incoming - self.free)
+
+    def missing(self, incoming: int) -> int:
+        """Bytes that uploads must give up before `incoming` more fit: both counts fall by what they give up."""
+        return max(self.over_quota(incoming), self.under_floor(incoming))
+
 
 def check_disk(disk: Disk, incoming: int) -> None:
     """Raises LimitReached when `incoming` more bytes do not fit, telling which room is missing."""
-    if disk.quota is not None and disk.used + incoming > disk.quota:
+    if disk.quota is not None and disk.over_quota(incoming):
         raise LimitReached(
-            f"No room for this upload: uploads may take {_size(disk.quota)} on this cluster, {_size(disk.used)} are "
-            f"taken and {_size(incoming)} more are needed. Try again when other tasks have ended."
+            f"{_needs(incoming)}: all uploads may take {size_text(disk.quota)} on this cluster, and "
+            f"{size_text(disk.used)} are taken. Try again when other tasks have ended."
         )
-    if disk.free - incoming < disk.floor:
+    if disk.under_floor(incoming):
         raise LimitReached(
-            f"No room for this upload: the disk has {_size(disk.free)} free, {_size(disk.floor)} must stay free and "
-            f"{_size(incoming)} more are needed. Try again later, or ask the operator to free space."
+            f"{_needs(incoming)}: the disk has {size_text(disk.free)} free, and {size_text(disk.floor)} must stay "
+            "free. Try again later, or ask the operator to free space."
+        )
+
+
+def check_budget(used: int, budget: int | None, incoming: int) -> None:
+    """Raises LimitReached when a token whose uploads take `used` bytes may not send `incoming` more; None: any."""
+    if budget is not None and used + incoming > budget:
+        raise LimitReached(
+            f"{_needs(incoming)}: the uploads of this token may take {size_text(budget)} until nodes have them, and "
+            f"{size_text(used)} are taken. Try again when some of its tasks run, or remove some."
         )
 
 
@@ -112,6 +136,8 @@ def parse_limits(wire: Json) -> Limits:
     return Limits(
         max_images=_count(limits, "maxImages"),
         max_concurrent=_count(limits, "maxConcurrentTasks"),
+        max_bytes=_bytes(limits, "maxUploadBytes"),
+        priority=_priority(limits, "priority"),
         options=_option_limits(limits.get("options")),
     )
 
@@ -135,14 +161,8 @@ def _faded(flood: Flood, now: float) -> Flood:
     return Flood(counts=MappingProxyType(counts), period=period)
 
 
-def _size(count: int) -> str:
-    size, units = float(count), ["kB", "MB", "GB", "TB"]
-    if size < 1000:
-        return f"{count} bytes"
-    unit = ""
-    while size >= 999.95 and units:
-        size, unit = size / 1000, units.pop(0)
-    return f"{size:.1f} {unit}"
+def _needs(incoming: int) -> str:
+    return f"No room for this upload, which needs at least {size_text(incoming)} more"
 
 
 def _object(wire: Json, key: str) -> Mapping[str, Json]:
@@ -164,6 +184,28 @@ def _count(limits: Mapping[str, Json], key: str) -> int | None:
             f"{key} must be a whole number, 0 or more, not {text(wire)}; leave it out for no limit"
         )
     return count
+
+
+def _bytes(limits: Mapping[str, Json], key: str) -> int | None:
+    wire = limits.get(key)
+    size = read_size(wire) if isinstance(wire, str) else _count(limits, key)
+    if wire is not None and (size is None or size > LARGEST):
+        raise BadRequest(
+            f"{key} must be bytes or a size such as 50G, not {text(wire)}; leave it out for no limit"
+        )
+    return size
+
+
+def _priority(limits: Mapping[str, Json], key: str) -> int:
+    wire = limits.get(key)
+    if wire is None:
+        return 0
+    number = whole(wire) if is_number(wire) else None
+    if not isinstance(number, int) or number not in _PRIORITIES:
+        raise BadRequest(
+            f"{key} must be a whole number from {_PRIORITIES[0]} to {_PRIORITIES[-1]}, not {text(wire)}"
+        )
+    return number
 
 
 def _option_limits(wire: Json) -> tuple[OptionLimit, ...] | None:

@@ -145,6 +145,11 @@ def cluster_url(base: str, token: Token) -> str:
         raise BadRequest(f"Nodes could not reach this cluster at '{base}'") from None
 
 
+def is_parent(values: Iterable[OptionValue]) -> bool:
+    """Whether a task with these options spreads itself over the cluster, holding a slot until its children are done."""
+    return any(option.name == CLUSTER_OPTION for option in values)
+
+
 def refuse_seed(names: Iterable[str], splitmerge: bool) -> None:
     """Raises BadRequest when a submodel is handed to a cluster that does not do split-merge (contract §3.6)."""
     if not splitmerge and SEED in names:

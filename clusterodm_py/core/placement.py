@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, overload
 
-from clusterodm_py.core.types import Health, NodeId, NodeView
-
-_UNLIMITED: Final = 999_999_999
-"""Images a node without a limit counts as taking, for the order."""
+from clusterodm_py.core.ranking import Paces, Rank, image_limit, rank, setback
+from clusterodm_py.core.rules import DEFAULT, Rules
+from clusterodm_py.core.types import NodeId, NodeView
 
 _LINES: Final = 20
 """Of a thousand nodes, as many are worth writing down in a task's record."""
@@ -44,7 +43,14 @@ class Use:
     """Send the task there. The node may be full: then the task waits in its queue."""
 
     view: NodeView
-    whys: tuple[Why, ...]
+    whys: Sequence[Why]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Some node may have the task, and none of them has a free slot."""
+
+    whys: Sequence[Why]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,10 @@ class Refuse:
     """No node may have the task. `message` is for the client: it names no node."""
 
     message: str
-    whys: tuple[Why, ...]
+    whys: Sequence[Why]
 
 
-Placement: TypeAlias = Use | Refuse
+Placement: TypeAlias = Use | Wait | Refuse
 
 
 def reference(views: Iterable[NodeView]) -> NodeView | None:
@@ -63,22 +69,23 @@ def reference(views: Iterable[NodeView]) -> NodeView | None:
     return next((view for view in views if view.online), None)
 
 
-def place(views: Sequence[NodeView], need: Need) -> Placement:
-    """The node for a task, with a reason for every node: the eligible ones first, by rank."""
-    ranked = candidates(views, need)
+def place(views: Sequence[NodeView], need: Need, rules: Rules = DEFAULT, *, late: bool = False) -> Placement:
+    """The node for a task, with a reason for every node: the eligible ones first, by rank.
+
+    `late`: a task whose nodes are all full waits, instead of going to the best of them.
+    """
+    ranked = _ranked(views, need, rules)
     blocked = [(view, obstacle) for view in views if (obstacle := _obstacle(view, need))]
-    whys = (
-        *_ranking(ranked),
-        *(Why(view.node.id, None, _explain(view, obstacle, need)) for view, obstacle in blocked),
-    )
-    if ranked:
-        return Use(ranked[0], whys)
-    return Refuse(_refusal(Counter(obstacle for _, obstacle in blocked), need), whys)
+    whys = _Whys(ranked, blocked, need, late=late)
+    if not ranked:
+        return Refuse(_refusal(Counter(obstacle for _, obstacle in blocked), need), whys)
+    best = ranked[0][1]
+    return Use(best, whys) if best.free or not late else Wait(whys)
 
 
-def candidates(views: Iterable[NodeView], need: Need) -> tuple[NodeView, ...]:
+def candidates(views: Iterable[NodeView], need: Need, rules: Rules = DEFAULT) -> tuple[NodeView, ...]:
     """Every eligible node, best first: those with a free slot in the contract's order, then the full ones in it."""
-    return tuple(sorted((view for view in views if not _obstacle(view, need)), key=_rank_key))
+    return tuple(view for _, view in _ranked(views, need, rules))
 
 
 def next_turn(views: Iterable[NodeView]) -> int:
@@ -107,9 +114,6 @@ def reasons(whys: Sequence[Why]) -> tuple[str, ...]:
     return (*lines, f"{rest} more nodes were considered") if rest else lines
 
 
-_RankKey: TypeAlias = tuple[bool, bool, int, int, int, int]
-
-
 class _Obstacle(StrEnum):
     """Why a node may not have a task, worded to follow a number of nodes."""
 
@@ -128,36 +132,19 @@ _REMEDIES: Final[Mapping[_Obstacle, str]] = MappingProxyType(
     }
 )
 
-_SETBACKS: Final = (
-    "no free slot",
-    "missed its last poll",
-    "larger image limit",
-    "fewer free slots",
-    "longer queue",
-    "had its turn later",
-    "later in the list",
-)
-"""What puts a node behind another, in the order of `_rank_key`; the last one when their keys are equal."""
+_Ranked: TypeAlias = tuple[Rank, NodeView]
 
 
-def _rank_key(view: NodeView) -> _RankKey:
-    """Less is better. Contract §4.3, with two things in front: the first node that has a slot is picked, so those
-    that have one come first; and a node that missed a poll comes after those that did not.
-    """
-    free = view.free
-    return (
-        free == 0,
-        view.health is not Health.UP,
-        _image_limit(view) or _UNLIMITED,
-        -free,
-        view.queued,
-        view.turn,
-    )
+def _ranked(views: Iterable[NodeView], need: Need, rules: Rules) -> list[_Ranked]:
+    everyone = list(views)
+    usual = Paces(view.pace for view in everyone).typical if rules.by_speed else None
+    able = [(rank(view, usual), view) for view in everyone if not _obstacle(view, need)]
+    able.sort(key=_key)
+    return able
 
 
-def _image_limit(view: NodeView) -> int:
-    """0: none."""
-    return (view.info.max_images or 0) if view.info else 0
+def _key(ranked: _Ranked) -> Rank:
+    return ranked[0]
 
 
 def _obstacle(view: NodeView, need: Need) -> _Obstacle | None:
@@ -165,9 +152,53 @@ def _obstacle(view: NodeView, need: Need) -> _Obstacle | None:
         return _Obstacle.LOCKED
     if not view.online:
         return _Obstacle.OFFLINE
-    if 0 < _image_limit(view) < need.images:
+    if image_limit(view) < need.images:
         return _Obstacle.TOO_SMALL
     return _Obstacle.TRIED if need.exclude and view.node.id in need.exclude else None
+
+
+class _Whys(Sequence[Why]):
+    """A reason for every node, worded when it is read: of a thousand nodes few ever are."""
+
+    def __init__(
+        self,
+        ranked: Sequence[_Ranked],
+        blocked: Sequence[tuple[NodeView, _Obstacle]],
+        need: Need,
+        *,
+        late: bool,
+    ) -> None:
+        self._ranked = ranked
+        self._blocked = blocked
+        self._need = need
+        self._late = late
+
+    def __len__(self) -> int:
+        return len(self._ranked) + len(self._blocked)
+
+    @overload
+    def __getitem__(self, index: int) -> Why: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Why, ...]: ...
+    def __getitem__(self, index: int | slice) -> Why | tuple[Why, ...]:
+        numbers = range(len(self))[index]
+        return self._why(numbers) if isinstance(numbers, int) else tuple(map(self._why, numbers))
+
+    def _why(self, number: int) -> Why:
+        able = len(self._ranked)
+        if number >= able:
+            view, obstacle = self._blocked[number - able]
+            return Why(view.node.id, None, _explain(view, obstacle, self._need))
+        mine, view = self._ranked[number]
+        room = f"{view.free} of {view.slots} slots free"
+        return Why(view.node.id, number + 1, self._said(number, room, setback(mine, self._ranked[0][0])))
+
+    def _said(self, number: int, room: str, behind: str) -> str:
+        if number:
+            return f"rank {number + 1}, {room}: {behind}"
+        if self._ranked[0][1].free:
+            return f"chosen, {room}"
+        return f"next, {room}" if self._late else f"chosen, {room}; it waits in the node's queue"
 
 
 def _explain(view: NodeView, obstacle: _Obstacle, need: Need) -> str:
@@ -175,32 +206,9 @@ def _explain(view: NodeView, obstacle: _Obstacle, need: Need) -> str:
         case _Obstacle.OFFLINE:
             return f"offline: {view.error or 'it never answered'}"
         case _Obstacle.TOO_SMALL:
-            return f"takes at most {_image_limit(view)} images, the task has {need.images}"
+            return f"takes at most {image_limit(view)} images, the task has {need.images}"
         case _:
             return obstacle.value
-
-
-def _ranking(ranked: Sequence[NodeView]) -> Iterable[Why]:
-    if not ranked:
-        return
-    best = ranked[0]
-    wait = "" if best.free else "; it waits in the node's queue"
-    yield Why(best.node.id, 1, f"chosen, {_room(best)}{wait}")
-    best_key = _rank_key(best)
-    for rank, view in enumerate(ranked[1:], start=2):
-        yield Why(view.node.id, rank, f"rank {rank}, {_room(view)}: {_setback(_rank_key(view), best_key)}")
-
-
-def _setback(key: _RankKey, best: _RankKey) -> str:
-    """What decided against a node: the first thing in which it is behind the best."""
-    for setback, mine, its in zip(_SETBACKS, key, best, strict=False):
-        if mine != its:
-            return setback
-    return _SETBACKS[-1]
-
-
-def _room(view: NodeView) -> str:
-    return f"{view.free} of {view.slots} slots free"
 
 
 def _refusal(blocked: Counter[_Obstacle], need: Need) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -25,6 +25,7 @@ from clusterodm_py.core.commands import (
     NodeQuestion,
     NodeUnlock,
     NodeUpdate,
+    NodeWhy,
     Ok,
     Reply,
     RouteInfo,
@@ -42,7 +43,7 @@ from clusterodm_py.core.documents import node_json, route_json
 from clusterodm_py.core.errors import BadRequest, ClusterError, NodeTrouble, Refused, UnknownTask
 from clusterodm_py.core.output import join_lines
 from clusterodm_py.core.output import node_line as line_at_node
-from clusterodm_py.core.placement import Need, candidates
+from clusterodm_py.core.placement import Need, Refuse, Wait, candidates, place, reasons
 from clusterodm_py.core.types import (
     ENDED,
     Health,
@@ -108,12 +109,20 @@ class Admin:
     """Carries out the commands of operators, who may see and change everything."""
 
     def __init__(
-        self, *, store: Store, watch: Watch, calls: Calls, tasks: Tasks, clock: Callable[[], float]
+        self,
+        *,
+        store: Store,
+        watch: Watch,
+        calls: Calls,
+        tasks: Tasks,
+        front: Callable[[Task], Awaitable[Sequence[str]]],
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._watch = watch
         self._calls = calls
         self._tasks = tasks
+        self._front = front
         self._clock = clock
 
     async def execute(self, command: Command) -> Reply:
@@ -171,6 +180,19 @@ class Admin:
                 return Lines((*(node_line(number, view) for number, view in enumerate(views, 1)), ""))
             case NodeBest(images):
                 return await self._best(images)
+            case NodeWhy(images):
+                return await self._why(images)
+
+    async def _why(self, images: int) -> Reply:
+        """A placement that nobody asked for: nothing is reserved and no turn is taken."""
+        placed = place(await self._watch.views(), Need(images), late=True)
+        match placed:
+            case Refuse(message=message):
+                return Lines((message, *reasons(placed.whys)))
+            case Wait():
+                return Lines(("It would wait in the queue: no node has a free slot.", *reasons(placed.whys)))
+            case _:
+                return Lines(reasons(placed.whys))
 
     async def _best(self, images: int) -> Reply:
         ranked = candidates(await self._watch.views(), Need(images))
@@ -249,7 +271,7 @@ class Admin:
         return last_known_json(route.task, self._clock()) if route.task.report else {"error": trouble}
 
     async def _output(self, route: Route, line: int) -> Reply:
-        own, wanted = route.task.lines, str(line)
+        own, wanted = await self._front(route.task), str(line)
         try:
             answer = await self._calls.task_output(
                 route.view.node, route.task.id, line_at_node(wanted, len(own))

@@ -12,8 +12,10 @@ from typing import Final
 from clusterodm_py.core.errors import NodeRefused, Unreachable
 from clusterodm_py.core.types import ACTIVE, ENDED, Json, Node, Task, TaskId, TaskState
 from clusterodm_py.engine.dispatcher import Dispatcher
+from clusterodm_py.engine.pipeline import Pipelines
 from clusterodm_py.engine.records import change
 from clusterodm_py.engine.strays import Strays
+from clusterodm_py.engine.traces import Traces
 from clusterodm_py.engine.tracker import Tracker
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.nodeodm.connection import granted
@@ -41,16 +43,20 @@ class Control:
         spool: Spool,
         client: NodeClient,
         dispatcher: Dispatcher,
+        pipelines: Pipelines,
         tracker: Tracker,
         strays: Strays,
+        traces: Traces,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._spool = spool
         self._client = client
         self._dispatcher = dispatcher
+        self._pipelines = pipelines
         self._tracker = tracker
         self._strays = strays
+        self._traces = traces
         self._clock = clock
 
     async def cancel(self, task: Task) -> Json:
@@ -87,8 +93,7 @@ class Control:
                     return answer
                 await self._strays.add(task.id, (node.id,))
                 answer = _SUCCESS
-        await self._store.tasks.remove(task.id)
-        await self._spool.discard(task.id)
+        await self._traces.erase(held)
         return answer
 
     async def restart(self, task: Task, options: str | None) -> Json:
@@ -113,6 +118,7 @@ class Control:
         Where that fails, or where it came too late, the task is in good hands again when this returns.
         """
         await self._dispatcher.halt(task)
+        await self._pipelines.drop(task)
         try:
             record = await self._withdrawn(task)
         except BaseException:
@@ -167,4 +173,14 @@ def _running_again(task: Task) -> Task:
 
 
 def _queued_again(task: Task) -> Task:
-    return replace(task, state=TaskState.QUEUED, ended=None, error=None, attempts=0, lines=())
+    return replace(
+        task,
+        state=TaskState.QUEUED,
+        ended=None,
+        error=None,
+        attempts=0,
+        moves=0,
+        retries=0,
+        avoid=(),
+        waiting=False,
+    )

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
 from clusterodm_py.core.types import Node, Task, TaskState
 from clusterodm_py.nodeodm.client import NodeClient
-from clusterodm_py.nodeodm.connection import Unclear
+from clusterodm_py.nodeodm.connection import Closed, Unclear
 from clusterodm_py.nodeodm.push import Parcel, Pusher
 from clusterodm_py.store.base import Store
 from clusterodm_py.uploads.spool import Spool
@@ -43,7 +43,12 @@ class Unsure:
     why: str
 
 
-Outcome: TypeAlias = Taken | NotTaken | Unsure
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """Files of the task are missing here: it is never run with less than its client sent."""
+
+
+Outcome: TypeAlias = Taken | NotTaken | Unsure | Incomplete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +95,24 @@ class Handover:
         Raises Stale when the task was taken from us meanwhile.
         """
         begun = False
+        parcels = await self._parcels(task)
+        if len(parcels) < task.images:
+            return Incomplete()
         try:
             if dirty:
                 await self._pusher.wipe(node, task.id)
             await self._pusher.init(node, task)
             begun = True
-            await self._pusher.upload(node, task.id, await self._parcels(task))
+            await self._pusher.upload(node, task.id, parcels)
         except NodeTrouble as trouble:
             if dirty and not begun and await self._has(node, task):
                 return Taken()
             silent = isinstance(trouble, Unreachable) and not isinstance(trouble, Unclear)
             return NotTaken(str(trouble), counts=begun or not silent)
+        return await self.commit(task, node)
+
+    async def commit(self, task: Task, node: Node) -> Outcome:
+        """Everything is on the node: commit. Raises Stale when the task was taken from us meanwhile."""
         if await self._store.nodes.get(node.id) is None:
             return NotTaken("it was removed while the files were sent", counts=False)
         current = await self._store.tasks.get(task.id)
@@ -123,6 +135,8 @@ class Handover:
                 left -= 1
                 return await self._commit(task, node, asked=asked)
             except Unreachable as error:
+                if isinstance(error, Closed) and not asked:  # nothing listened, so no commit was ever heard
+                    return NotTaken(str(error), counts=False)
                 logger.warning("task=%s node=%s commit is in doubt: %s", task.id, node.id, error)
                 known = await self._store.nodes.get(node.id)
                 if known is None or self._clock() - silent_since > self._policy.give_up:

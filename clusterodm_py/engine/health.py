@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from clusterodm_py.core.errors import NodeTrouble
+from clusterodm_py.core.errors import NodeRefused, NodeTrouble
+from clusterodm_py.core.failover import Silence
 from clusterodm_py.core.lifecycle import HealthPolicy, node_health
 from clusterodm_py.core.placement import next_turn
 from clusterodm_py.core.types import Health, Node, NodeId, NodeInfo, NodeView
 from clusterodm_py.engine.background import Background, woken
 from clusterodm_py.nodeodm.client import NodeClient
+from clusterodm_py.nodeodm.connection import Closed
 from clusterodm_py.store.base import Store
 
 logger = logging.getLogger(__name__)
@@ -43,10 +45,14 @@ class _Watched:
     view: NodeView
     since: float
     """Unix time from which on we know whether it was away."""
+    spoke: float
+    """When a node last answered there, be it with a refusal; at first, when it began to be watched."""
     away: float = 0.0
     """Unix time at which it last did not answer."""
     heard: float = -math.inf
     """When the last question that was answered had been asked."""
+    closed: bool = False
+    """At the last question without an answer, its machine said that nothing listens there."""
     missed: float = -math.inf
     """When a question was last found to stay without an answer."""
     counted: float = -math.inf
@@ -81,7 +87,18 @@ class Watch:
         self._clock = clock
         self._policy = policy
         self._watched: dict[NodeId, _Watched] = {}
+        self._left: dict[NodeId, float] = {}
+        """When nodes that are not registered any more were removed."""
+        self._began = math.inf
         self._improved = asyncio.Event()
+        self.improved: Callable[[], None] = lambda: None
+        """Called when a node may take tasks that it did not take before; set by whoever gives them out."""
+        self.returned: Callable[[], None] = lambda: None
+        """Called when a node answers that did not before; set by whoever has something to tell it."""
+        self.promised: Callable[[], Mapping[NodeId, int]] = dict
+        """Uploads on their way to nodes; set by whoever passes them on."""
+        self.pace: Callable[[NodeId], float | None] = lambda _: None
+        """Seconds per image of a node; set by whoever learns them."""
 
     async def start(self) -> None:
         """Poll every node once, all at the same time and for a moment at most, and keep polling from then on."""
@@ -91,22 +108,31 @@ class Watch:
     async def sync(self) -> None:
         """Follow the store: loops for new nodes begin, those of removed nodes end."""
         nodes = {node.id: node for node in await self._store.nodes.all()}
+        self._began = min(self._began, _now())
         for gone in self._watched.keys() - nodes.keys():
+            self._left[gone] = _now()
             if beat := self._watched.pop(gone).beat:
                 beat.cancel()
         for key, node in nodes.items():
             if watched := self._watched.get(key):
                 watched.view = replace(watched.view, node=node)
             else:
-                fresh = self._watched[key] = _Watched(NodeView(node=node), self._clock())
+                fresh = self._watched[key] = _Watched(NodeView(node=node), self._clock(), _now())
                 fresh.beat = self._background.start(f"poll {key}", self._beat(fresh))
         self._announce()
 
     async def views(self) -> tuple[NodeView, ...]:
         """One view per node, in list order, with the slots held at this moment."""
-        held = await self._store.tasks.in_flight()
+        held, promised = await self._store.tasks.in_flight(), self.promised()
         nodes = await self._store.nodes.all()
-        return tuple(self._view(node.id, node, held) for node in nodes)
+        return tuple(self._view(node.id, node, held, promised) for node in nodes)
+
+    async def view(self, node: NodeId) -> NodeView | None:
+        """The view of one node; None when no such node is registered."""
+        known = await self._store.nodes.get(node)
+        if known is None:
+            return None
+        return self._view(node, known, await self._store.tasks.in_flight(), self.promised())
 
     def picked(self, node: NodeId) -> None:
         """Note that `node` was chosen: equals take turns (contract §4.3)."""
@@ -119,10 +145,28 @@ class Watch:
         watched = self._watched.get(node)
         return watched.view.health if watched else None
 
+    def silence(self, node: NodeId) -> Silence | None:
+        """How long questions to a node that is down have stayed without an answer; None while it can be asked.
+
+        One that is not registered is silent since it was removed, or, where that was in an earlier life, since the
+        beginning of this one. A node that answers, but refuses us, is not silent.
+        """
+        watched = self._watched.get(node)
+        if watched is None:
+            return Silence(_now() - self._left.get(node, self._began))
+        if watched.view.health is not Health.DOWN:
+            return None
+        return Silence(max(0.0, watched.missed - watched.spoke), refused=watched.closed)
+
     def was_away(self, node: NodeId, since: float) -> bool:
         """Whether the node may have been down at some moment after `since`; true where nobody was watching."""
         watched = self._watched.get(node)
         return watched is None or since < watched.since or watched.away >= since
+
+    def doubt(self, node: NodeId) -> None:
+        """Somebody else's question to the node stayed without an answer: it may be away for less than our beat."""
+        if watched := self._watched.get(node):
+            watched.away = self._clock()
 
     async def refresh(self, node: NodeId | None = None) -> bool:
         """Ask one node, or all, now; False when one of them did not answer."""
@@ -145,13 +189,20 @@ class Watch:
         """Return when a node that took no tasks may do so now, after `seconds` at the latest."""
         await woken(self._improved, seconds)
 
-    def _view(self, key: NodeId, node: Node, held: Mapping[NodeId, int]) -> NodeView:
+    def _view(
+        self, key: NodeId, node: Node, held: Mapping[NodeId, int], promised: Mapping[NodeId, int]
+    ) -> NodeView:
         """Copied only where it must be: with 1,000 nodes this is called a thousand times per question."""
-        watched, in_flight = self._watched.get(key), held.get(key, 0)
+        watched, in_flight, hopes, pace = (
+            self._watched.get(key),
+            held.get(key, 0),
+            promised.get(key, 0),
+            self.pace(key),
+        )
         view = watched.view if watched else NodeView(node=node)
-        if view.node is node and view.in_flight == in_flight:
+        if view.node is node and (view.in_flight, view.promised, view.pace) == (in_flight, hopes, pace):
             return view
-        return replace(view, node=node, in_flight=in_flight)
+        return replace(view, node=node, in_flight=in_flight, promised=hopes, pace=pace)
 
     def _joined_poll(self, watched: _Watched) -> asyncio.Task[None]:
         if watched.poll is None or watched.poll.done():
@@ -172,10 +223,10 @@ class Watch:
         try:
             info = await self._client.info(node)
         except NodeTrouble as trouble:
-            self._missed(watched, asked, str(trouble))
+            self._missed(watched, asked, trouble)
         except Exception:  # a mistake of ours must not end the watch
             logger.exception("node=%s could not be asked", node.id)
-            self._missed(watched, asked, "could not be asked")
+            self._missed(watched, asked, NodeRefused("could not be asked"))
         else:
             self._answered(watched, asked, began, info)
 
@@ -183,21 +234,23 @@ class Watch:
         if asked < watched.heard:  # a question asked later was faster
             return
         view = watched.view
-        better = view.health is not Health.UP or view.info is None or view.info.max_images != info.max_images
+        better = view.health is not Health.UP or view.info is None or _better(info, view.info)
         if view.health is not Health.UP:
             logger.info("node=%s is online: %s %s", view.node.id, info.engine, info.version)
+            self.returned()
         health, misses = node_health(view.health, view.misses, True, self._policy.health)
         watched.view = replace(view, info=info, health=health, misses=misses, refreshed=began, error=None)
-        watched.heard, watched.counted = asked, -math.inf
+        watched.heard, watched.spoke, watched.counted = asked, _now(), -math.inf
         if better:
             self._announce()
 
-    def _missed(self, watched: _Watched, asked: float, why: str) -> None:
+    def _missed(self, watched: _Watched, asked: float, why: NodeTrouble) -> None:
         if asked < watched.heard:
             return
         now = watched.missed = _now()
-        watched.away = self._clock()
-        watched.view = replace(watched.view, error=why)
+        watched.away, watched.closed = self._clock(), isinstance(why, Closed)
+        watched.spoke = now if isinstance(why, NodeRefused) else watched.spoke
+        watched.view = replace(watched.view, error=str(why))
         if (
             now - watched.counted < self._policy.interval / 2
         ):  # asked for a placement in between: still the same gap
@@ -212,6 +265,16 @@ class Watch:
     def _announce(self) -> None:
         event, self._improved = self._improved, asyncio.Event()
         event.set()
+        self.improved()
+
+
+def _better(new: NodeInfo, old: NodeInfo) -> bool:
+    """Whether a node may take a task that it did not take before: another limit, or more room."""
+    return new.max_images != old.max_images or _room(new) > _room(old)
+
+
+def _room(info: NodeInfo) -> int:
+    return (info.max_parallel_tasks or 0) - (info.task_queue_count or 0)
 
 
 def _now() -> float:

@@ -38,6 +38,10 @@ class Strays:
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._telling: dict[tuple[TaskId, NodeId], asyncio.Event] = {}
 
+    def wake(self) -> None:
+        """A node is back: look at once whether it is to be told something."""
+        self._wake.set()
+
     async def add(self, task: TaskId, nodes: tuple[NodeId, ...]) -> None:
         """Have `nodes` drop what they hold of `task`; remembered until each has been told.
 
@@ -51,6 +55,13 @@ class Strays:
     async def kept(self, task: TaskId, node: NodeId) -> None:
         """The copy that `node` has is the one that counts now."""
         await self._store.strays.remove(task, node)
+
+    async def claimed(self, task: TaskId, node: NodeId) -> bool:
+        """What `node` holds of `task` is the caller's to clean from now on; whether it was to be told to drop it."""
+        await self.quiet(task, node)
+        noted = (task, node) in await self._store.strays.all()
+        await self._store.strays.remove(task, node)
+        return noted
 
     async def quiet(self, task: TaskId, node: NodeId) -> None:
         """Return when `node` is not being told to drop `task`; once its record names the node, it will not be."""

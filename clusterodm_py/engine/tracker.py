@@ -5,32 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
 
 from clusterodm_py.auth.base import AccessService
-from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
+from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Stale, Unreachable
 from clusterodm_py.core.lifecycle import state_on_node
-from clusterodm_py.core.types import ENDED, Health, Node, NodeId, Task, TaskId, TaskReport, TaskState
+from clusterodm_py.core.types import ENDED, Node, NodeId, Task, TaskId, TaskReport, TaskState, TaskStatus
 from clusterodm_py.engine.background import Background, woken
+from clusterodm_py.engine.failover import Failover
 from clusterodm_py.engine.health import Watch
+from clusterodm_py.engine.listener import Listener
 from clusterodm_py.engine.records import change
+from clusterodm_py.engine.transcript import Transcript
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.store.base import Store
 from clusterodm_py.uploads.spool import Spool
 
 logger = logging.getLogger(__name__)
-
-_FORGOTTEN: Final = "The processing node no longer knows this task: it was removed there."
-_LOST: Final = (
-    "The processing node lost this task when it was restarted, and its images are no longer kept here."
-)
-
-_BANE: Final = (
-    "Every processing node that ran this task went down and lost it. Look at its options and images."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +35,6 @@ class TrackPolicy:
     """The same, while its node does not answer."""
     sure: int = 2
     """How often in a row, an interval apart, a node must say that it does not know a task before that is believed."""
-    dispatches: int = 4
-    """A task dispatched so often, that its nodes lost in crashes of theirs, may be what brings them down."""
     most: float = 200.0
     """Questions per second for all tasks together: with more tasks than that allows, each is asked less often."""
     at_once: int = 4
@@ -59,6 +49,8 @@ class _Course:
     denials: int = 0
     denied: float = -math.inf
     """When the last denial counted, on the loop's clock."""
+    terse: bool = False
+    """Ask without output: the last question with it was not answered, perhaps because there is so much of it."""
 
 
 class Tracker:
@@ -71,6 +63,8 @@ class Tracker:
         watch: Watch,
         spool: Spool,
         client: NodeClient,
+        transcript: Transcript,
+        failover: Failover,
         access: AccessService,
         background: Background,
         clock: Callable[[], float],
@@ -80,16 +74,17 @@ class Tracker:
         self._watch = watch
         self._spool = spool
         self._client = client
+        self._listener = Listener(client, transcript, at_once=policy.at_once)
+        self._failover = failover
         self._access = access
         self._background = background
         self._clock = clock
         self._policy = policy
         self._hints: dict[TaskId, asyncio.Event] = {}
-        self._gates: defaultdict[NodeId, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(policy.at_once)
-        )
         self.requeued: Callable[[TaskId], None] = lambda _: None
         """Called for a task that must be dispatched again; set by whoever owns the dispatcher."""
+        self.finished: Callable[[Task, NodeId], None] = lambda _, __: None
+        """Called for a task that a node finished; set by whoever learns from it."""
 
     async def start(self) -> None:
         for task in await self._store.tasks.in_states({TaskState.ON_NODE}):
@@ -132,21 +127,29 @@ class Tracker:
         return max(self._policy.interval, len(self._hints) / self._policy.most)
 
     async def _look(self, task: Task, course: _Course) -> None:
-        if task.node is not None and self._watch.health_of(task.node) is Health.DOWN:
+        if task.node is None or self._watch.silence(task.node) is not None:
             course.pause, course.denials = self._pace(), 0
+            if task.node is not None:
+                self._requeue(await self._failover.silent(task, task.node))
             return
         try:
-            await self._ask(task)
+            await self._ask(task, task.node, terse=course.terse)
         except NodeRefused as refusal:
             course.pause = self._pace()
             if self._believed(course):
-                await self._gone(task, str(refusal))
+                logger.warning("task=%s node=%s is not there any more: %s", task.id, task.node, refusal)
+                self._requeue(await self._failover.forgotten(task, task.node))
                 course.denials = 0
         except Unreachable:
             course.pause = min(max(self._policy.slowest, self._pace()), max(self._pace(), 2 * course.pause))
-            course.denials = 0
+            course.denials, course.terse = 0, not course.terse
+            self._watch.doubt(task.node)
         else:
-            course.pause, course.denials = self._pace(), 0
+            course.pause, course.denials, course.terse = self._pace(), 0, False
+
+    def _requeue(self, queued: Task | None) -> None:
+        if queued is not None:
+            self.requeued(queued.id)
 
     def _believed(self, course: _Course) -> bool:
         """Count one more denial, but not on the heels of the last one: clients' hints make us ask at any rate."""
@@ -156,33 +159,39 @@ class Tracker:
             course.denied = now
         return course.denials >= self._policy.sure
 
-    async def _ask(self, task: Task) -> None:
-        node = await self._store.nodes.get(task.node) if task.node else None
+    async def _ask(self, task: Task, node_id: NodeId, *, terse: bool) -> None:
+        node = await self._store.nodes.get(node_id)
         if node is None:
             raise Unreachable("its node is not registered")
-        async with self._gates[node.id]:
-            report = await self._client.report(node, task.id)
+        task, report = await self._listener.hear(task, node, terse=terse)
         if report != task.report:
+            await self._note(task, node, report)
+
+    async def told(self, task: Task, report: TaskReport) -> None:
+        """Its node told this to somebody who asked after `task` was read: keep it as if we had asked."""
+        node = await self._store.nodes.get(task.node) if task.node else None
+        if node is not None:
             await self._note(task, node, report)
 
     async def _note(self, task: Task, node: Node, report: TaskReport) -> None:
         """Keep a node's news of a task it runs; when they tell its end, everything follows that an end brings.
 
-        Whoever ended or moved the task while the news were on their way was later, and stays right.
+        Whoever changed the record since it was read, and so before or while the news were on their way, stays right.
         """
+        if report.status is TaskStatus.FAILED and task.child:
+            task = await self._listener.last_lines(task, node)  # before it is told to drop its copy
+            queued = await self._failover.failed(task, node.id, report)
+            if queued is not None:
+                self._requeue(queued)
+                return
         state = state_on_node(report.status)
         ended = self._clock() if state in ENDED else None
-        record = await change(
-            self._store.tasks,
-            task.id,
-            {TaskState.ON_NODE},
-            lambda known: (
-                replace(known, state=state, report=report, error=report.error, ended=ended)
-                if known.node == node.id
-                else known
-            ),
-        )
-        if record is not None and record.state in ENDED:
+        news = replace(task, state=state, report=report, error=report.error, ended=ended)
+        try:
+            record = await self._store.tasks.save(news)
+        except Stale:
+            return
+        if record.state in ENDED:
             await self._ended(record, node)
 
     async def canceled(self, task: TaskId, node: Node) -> None:
@@ -210,8 +219,11 @@ class Tracker:
 
     async def _ended(self, task: Task, node: Node) -> None:
         logger.info("task=%s node=%s ended: %s", task.id, node.id, task.state)
+        if task.state is TaskState.FINISHED:
+            self.finished(task, node.id)
         count_anew = self._watch.freshen([node.id], max_age=0.0, patience=self._policy.interval)
         self._background.start(f"refresh {node.id}", count_anew)
+        self._background.start(f"last lines of {task.id}", self._listener.last_lines(task, node))
         if self._access.keeps_tokens:
             self._background.start(f"report {task.id}", self._report(task))
         await self._spool.discard(task.id)
@@ -221,43 +233,3 @@ class Tracker:
         if task.report is None or not await self._access.finished(task.token, task.report.raw, None):
             return
         await change(self._store.tasks, task.id, ENDED, lambda known: replace(known, token=None))
-
-    async def _gone(self, task: Task, why: str) -> None:
-        """The node answers, but not for this task: removed there by somebody, or lost in its own crash."""
-        logger.warning("task=%s node=%s is not there any more: %s", task.id, task.node, why)
-        if task.report is None and task.committed is None:
-            await self._store.tasks.remove(task.id)  # a dead route, imported from ClusterODM (§12 D-41)
-        elif not self._was_away(task):
-            await self._fail(task, _FORGOTTEN)
-        elif task.attempts >= self._policy.dispatches:
-            await self._fail(task, _BANE)
-        elif await self._spool.files(task.id):
-            await self._again(task)
-        else:
-            await self._fail(task, _LOST)
-
-    def _was_away(self, task: Task) -> bool:
-        since = task.committed or task.created
-        return task.node is not None and self._watch.was_away(task.node, since)
-
-    async def _again(self, task: Task) -> None:
-        queued = await change(
-            self._store.tasks,
-            task.id,
-            {TaskState.ON_NODE},
-            lambda known: replace(known, state=TaskState.QUEUED, node=None, report=None),
-        )
-        if queued is not None:
-            self.requeued(task.id)
-
-    async def _fail(self, task: Task, text: str) -> None:
-        now = self._clock()
-        await change(
-            self._store.tasks,
-            task.id,
-            {TaskState.ON_NODE},
-            lambda known: replace(
-                known, state=TaskState.FAILED, node=None, ended=now, error=text, lines=(*known.lines, text)
-            ),
-        )
-        await self._spool.discard(task.id)

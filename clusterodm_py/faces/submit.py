@@ -12,7 +12,7 @@ from clusterodm_py.core import routing
 from clusterodm_py.core.errors import BadRequest
 from clusterodm_py.core.requests import task_request
 from clusterodm_py.core.types import Access
-from clusterodm_py.engine.intake import Intake
+from clusterodm_py.engine.intake import Body, Intake
 from clusterodm_py.faces.forms import chunks, form_fields
 from clusterodm_py.faces.replies import answer
 from clusterodm_py.uploads.multipart import boundary_of
@@ -39,9 +39,7 @@ class Submit:
             case routing.TaskNew():
                 return await self._one_shot(request, access)
             case routing.TaskUpload(task=task) if task is not None:
-                await self.intake.upload(
-                    access, task, chunks(request), _boundary(request), request.content_length
-                )
+                await self.intake.upload(access, task, self._body(request))
                 return answer({"success": True})
             case routing.TaskCommit(task=task) if task is not None:
                 await self.intake.commit(access, task, self._base_url(request))
@@ -56,16 +54,25 @@ class Submit:
 
     async def _one_shot(self, request: web.BaseRequest, access: Access) -> web.Response:
         task = await self.intake.choose_id(request.headers.get("set-uuid"))
-        await self.intake.one_shot(access, task, chunks(request), _boundary(request), self._base_url(request))
+        await self.intake.one_shot(access, task, self._body(request), self._base_url(request))
         return answer({"uuid": task})
 
     def _base_url(self, request: web.BaseRequest) -> str:
         """What a node shall call this proxy. A Host header that is none is not passed on to nodes (§12 D-32)."""
-        if self.public_address:
-            return self.public_address
-        if not _HOST.fullmatch(request.host):
+        if not self._callable(request):
             raise BadRequest("The Host header is not a host name and port.")
-        return f"{'https' if self.tls else 'http'}://{request.host}/"
+        return self.public_address or f"{'https' if self.tls else 'http'}://{request.host}/"
+
+    def _body(self, request: web.BaseRequest) -> Body:
+        return Body(
+            stream=chunks(request),
+            boundary=_boundary(request),
+            length=request.content_length,
+            base_url=self._base_url(request) if self._callable(request) else None,
+        )
+
+    def _callable(self, request: web.BaseRequest) -> bool:
+        return bool(self.public_address or _HOST.fullmatch(request.host))
 
 
 def _boundary(request: web.BaseRequest) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from clusterodm_py.core.errors import BadRequest, NodeRefused, Unreachable
 from clusterodm_py.core.options import parse_specs
+from clusterodm_py.core.output import parse_lines
 from clusterodm_py.core.types import Json, Node, NodeInfo, OptionSpec, TaskId, TaskReport
 from clusterodm_py.core.wire import parse_node_info, parse_task_report
 from clusterodm_py.nodeodm.connection import Connection, Unclear, granted
@@ -45,12 +46,15 @@ class NodeClient:
     async def report(self, node: Node, task: TaskId) -> TaskReport:
         """How `task` goes. NodeRefused: the node does not know it, and certainly so, since it listens to us."""
         answer = await self.task_json(node, task)
-        try:
-            granted(answer)
-        except NodeRefused:
-            await self.admitted(node)
-            raise
+        await self._known(node, answer)
         return _parsed(parse_task_report, answer)
+
+    async def account(self, node: Node, task: TaskId, line: int) -> tuple[TaskReport, list[str] | None]:
+        """As `report`, and the task's output from `line` on; None from a node too old to tell both at once."""
+        answer = await self._get(node, f"/task/{task}/info", f"with_output={line}")
+        await self._known(node, answer)
+        output = parse_lines(answer.get("output")) if isinstance(answer, dict) else None
+        return _parsed(parse_task_report, answer), output
 
     async def task_json(self, node: Node, task: TaskId) -> Json:
         """The node's own task JSON, or its `error` object."""
@@ -68,6 +72,14 @@ class NodeClient:
         if not isinstance(answer, dict):
             raise Unclear(f"its answer to {verb} is no object")
         return answer
+
+    async def _known(self, node: Node, answer: Json) -> None:
+        """Raises NodeRefused when a node's answer for a task says that there is none, and the node listens to us."""
+        try:
+            granted(answer)
+        except NodeRefused:
+            await self.admitted(node)
+            raise
 
     async def _get(self, node: Node, path: str, query: str = "") -> Json:
         return await self._connection.json(node, "GET", path, query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import re
@@ -39,6 +40,10 @@ class Unclear(Unreachable):
 
     Whether the node acted is not known.
     """
+
+
+class Closed(Unreachable):
+    """Its machine answers that nothing listens at its port: the node does not run, and did not act."""
 
 
 class Connection:
@@ -94,7 +99,7 @@ class Connection:
                 timeout=aiohttp.ClientTimeout(total=None, connect=ANSWER_SECONDS, sock_read=silence),
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(_plain(error)) from None
+            raise _failure(error) from None
         try:
             yield response
         finally:
@@ -162,6 +167,15 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > LARGEST_ANSWER:
             raise aiohttp.ClientPayloadError("the answer is too large")
     return bytes(body)
+
+
+def _failure(error: BaseException) -> Unreachable:
+    """The error to raise for a connection that was not made, or broke before an answer."""
+    match error:
+        case aiohttp.ClientConnectorError(os_error=OSError(errno=errno.ECONNREFUSED)):
+            return Closed(_plain(error))
+        case _:
+            return Unreachable(_plain(error))
 
 
 def _plain(error: BaseException) -> str:

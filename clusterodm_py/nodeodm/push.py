@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 from uuid import uuid4
 
-from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
+from clusterodm_py.core.errors import ClusterError, NodeRefused, Unreachable
 from clusterodm_py.core.options import options_text
 from clusterodm_py.core.types import Json, Node, Task, TaskId
 from clusterodm_py.nodeodm.connection import Connection, Unclear, granted
@@ -80,18 +80,22 @@ class Pusher:
         await self._init(node, task.id, _fields(task))
 
     async def upload(self, node: Node, task: TaskId, parcels: Sequence[Parcel]) -> None:
-        """Send every parcel.
+        """Send every parcel, as `deliver` does."""
+        await self.deliver(node, task, _each(parcels))
+
+    async def deliver(self, node: Node, task: TaskId, parcels: AsyncIterable[Parcel]) -> None:
+        """Send every parcel, as they come.
 
         Raises NodeRefused when the node keeps refusing one, Unreachable when a connection broke: then files that were
-        on the wire may or may not have arrived.
+        on the wire may or may not have arrived. What `parcels` raises goes on.
         """
-        delivery = _Delivery(iter(parcels))
+        delivery = _Delivery(aiter(parcels))
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._policy.connections, len(parcels))):
+                for _ in range(self._policy.connections):
                     group.create_task(self._drain(node, task, delivery))
         except* (
-            NodeTrouble
+            ClusterError
         ) as troubles:  # one clause: connections may fail in different ways at the same time
             raise _first(troubles) from None
 
@@ -104,7 +108,7 @@ class Pusher:
             raise Unclear("did not confirm the commit")
 
     async def _drain(self, node: Node, task: TaskId, delivery: _Delivery) -> None:
-        for parcel in delivery.waiting:
+        while (parcel := await delivery.next()) is not None:
             await self._offer(node, task, parcel, delivery)
             delivery.taken += 1
 
@@ -169,8 +173,19 @@ class Pusher:
 class _Delivery:
     """The files of one upload, shared by its connections."""
 
-    waiting: Iterator[Parcel]
+    waiting: AsyncIterator[Parcel]
     taken: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """An async generator cannot be asked by two at once."""
+
+    async def next(self) -> Parcel | None:
+        async with self.turn:
+            return await anext(self.waiting, None)
+
+
+async def _each(parcels: Sequence[Parcel]) -> AsyncIterator[Parcel]:
+    for parcel in parcels:
+        yield parcel
 
 
 @asynccontextmanager

@@ -165,6 +165,7 @@ async def _add_task(
         created=when,
         accessed=when,
         node=route.node,
+        recoverable=False,
     )
     try:
         return await store.tasks.create(task)

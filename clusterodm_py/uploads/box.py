@@ -15,7 +15,7 @@ from clusterodm_py.core.errors import UnknownTask
 from clusterodm_py.core.filenames import safe_name, unique_name
 from clusterodm_py.core.types import Limits
 from clusterodm_py.uploads.disk import Disk, PartialFile, Pieces
-from clusterodm_py.uploads.room import Room
+from clusterodm_py.uploads.room import Room, Share
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,12 +48,14 @@ class Box:
     def __init__(self, folder: Path, disk: Disk, room: Room, sizes: Mapping[str, int]) -> None:
         self.folder = folder
         self._disk = disk
-        self._room = room
+        self.share = Share(room, sum(sizes.values()))
         self._sizes = dict(sizes)
+        self._order = list(sizes)
+        """Whole files in the order they became so."""
+        self._news = asyncio.Event()
         self._names = set(sizes)
         self._copies: Counter[str] = Counter()
         self._arriving = 0
-        self._bytes = sum(sizes.values())
         self._ended = False
         self._jobs = 0
         self._idle = asyncio.Event()
@@ -62,6 +64,24 @@ class Box:
     def files(self) -> tuple[SpooledFile, ...]:
         """The whole files by name."""
         return tuple(SpooledFile(name, self.path(name), self._sizes[name]) for name in sorted(self._sizes))
+
+    @property
+    def count(self) -> int:
+        """How many files are whole."""
+        return len(self._order)
+
+    def file(self, number: int) -> SpooledFile:
+        """A whole file by the order in which they became whole, from 0."""
+        name = self._order[number]
+        return SpooledFile(name, self.path(name), self._sizes[name])
+
+    async def news(self) -> None:
+        """Wait until a file became whole, a feed was closed or the box ended."""
+        await self._news.wait()
+
+    def announce(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def path(self, name: str) -> Path:
         return self.folder / "files" / name
@@ -85,19 +105,18 @@ class Box:
         """An arrival became a whole file."""
         self._arriving -= 1
         self._sizes[name] = size
+        self._order.append(name)
+        self.announce()
 
     def release(self, name: str, size: int) -> None:
         """An arrival did not become one: its name, its place in the count and its bytes are free again."""
         self._arriving -= 1
         self._names.discard(name)
-        self._give_back(size)
+        self.share.give_back(size)
 
     async def take_room(self, count: int) -> None:
         """Raises LimitReached when `count` more bytes do not fit, UnknownTask when the task is gone."""
-        await self._room.take(count)
-        self._bytes += count
-        if self._ended:
-            self._give_back(count)
+        await self.share.take(count)
         self.check()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -126,16 +145,12 @@ class Box:
     def end(self) -> None:
         """Nothing more is stored, and the room is free again."""
         self._ended = True
-        self._give_back(self._bytes)
+        self.announce()
+        self.share.end()
 
     async def idle(self) -> None:
         """Wait until no work in the folder is under way; after the end that stays so."""
         await self._idle.wait()
-
-    def _give_back(self, count: int) -> None:
-        count = min(count, self._bytes)  # nothing twice: after the end there is nothing left to give
-        self._bytes -= count
-        self._room.give_back(count)
 
 
 class Arrival:

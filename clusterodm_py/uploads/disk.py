@@ -9,11 +9,11 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Final, ParamSpec, TypeAlias, TypeVar
+from uuid import uuid4
 
 from clusterodm_py.core.errors import LimitReached
 
@@ -37,6 +37,8 @@ class Disk:
         self._fsync = fsync
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="spool")
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="spool-sweep")
+        self._sweep: Future[object] | None = None
+        """The newest work of the sweeper; what is older is done before it."""
         self._numbers = itertools.count()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -58,7 +60,18 @@ class Disk:
 
     def later(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Do `work` soon, one after the other and in no upload's way. What is not begun at `close` is not done."""
-        self._sweeper.submit(work, *args, **kwargs)
+        self._sweep = self._sweeper.submit(work, *args, **kwargs)
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether something that `later` was given is not done yet."""
+        return self._sweep is not None and not self._sweep.done()
+
+    async def swept(self, seconds: float) -> None:
+        """Wait until what `later` was given is done, so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.wrap_future(self._sweeper.submit(lambda: None))
 
     def partial(self, folder: Path) -> PartialFile:
         """A new file, arriving in `folder` under a number no other has in this process."""
@@ -126,9 +139,9 @@ def sizes(folder: Path) -> dict[str, int]:
 
 
 def throw_away(folder: Path, trash: Path) -> None:
-    """Move `folder` into `trash` for `empty` to delete; silent when it is not there."""
+    """Move `folder` into `trash` for `empty` to delete; silent when it is not there. Takes no space on a full disk."""
     with suppress(FileNotFoundError):
-        folder.rename(Path(mkdtemp(dir=trash)) / folder.name)
+        folder.rename(trash / uuid4().hex)
 
 
 def empty(folder: Path) -> None:

@@ -13,20 +13,22 @@ import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from clusterodm_py.core.errors import UnknownTask
-from clusterodm_py.core.types import TaskId
+from clusterodm_py.core.types import OwnerId, TaskId
 from clusterodm_py.core.wire import valid_uuid
 from clusterodm_py.uploads import disk
 from clusterodm_py.uploads.box import Box, SpooledFile
 from clusterodm_py.uploads.disk import Disk
+from clusterodm_py.uploads.feed import Feed
 from clusterodm_py.uploads.receive import Received, receive
-from clusterodm_py.uploads.room import Room, SpoolPolicy
+from clusterodm_py.uploads.room import Gauge, Pressed, Room, SpoolPolicy
 
-__all__ = ["Received", "Spool", "SpoolPolicy", "SpooledFile"]
+__all__ = ["Feed", "Gauge", "Received", "Spool", "SpoolPolicy", "SpooledFile"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,11 @@ class Spool:
         self._root = root
         self._trash = root / ".discarded"
         self._disk = Disk(fsync=policy.fsync)
-        self._room = Room(root, policy, self._disk)
+        self.pressed: Pressed | None = None
+        """Asked to discard uploads of running tasks, so many bytes or none, before another is refused for want of room;
+        whether they went. Never asked twice at the same time. Set by whoever knows which tasks run.
+        """
+        self._room = Room(root, policy, self._disk, self._press)
         self._boxes: dict[TaskId, Box] = {}
         self._changes = asyncio.Lock()
         """Held while a task's folder comes or goes: an id that is used again must not meet its own removal."""
@@ -47,7 +53,6 @@ class Spool:
         await self._disk.make(self._root, self._trash)
         for task, sizes in (await self._disk.run(_read, self._root)).items():
             self._boxes[task] = Box(self._root / task, self._disk, self._room, sizes)
-            self._room.used += sum(sizes.values())
         return self
 
     async def __aexit__(
@@ -55,8 +60,8 @@ class Spool:
     ) -> None:
         await asyncio.to_thread(self._disk.close)
 
-    async def open(self, task: TaskId) -> None:
-        """Make a place for the files of `task`; those it has stay."""
+    async def open(self, task: TaskId, owner: OwnerId | None = None) -> None:
+        """Make a place for the files of `task`, which count against the budget of `owner`; those it has stay."""
         async with self._changes:
             if task in self._boxes:
                 return
@@ -64,32 +69,74 @@ class Spool:
             await self._disk.run(disk.throw_away, folder, self._trash)  # left by a discard that was cut short
             await self._disk.make(folder, folder / "files", folder / "partial")
             self._boxes[task] = Box(folder, self._disk, self._room, {})
+            self.assign(task, owner)
+
+    def assign(self, task: TaskId, owner: OwnerId | None) -> None:
+        """From now on the files of `task` count against the budget of `owner`, be it enough or not; None: against
+        nobody's. Silent when there are none.
+        """
+        if box := self._boxes.get(task):
+            box.share.charge(owner)
+
+    def settle(self, task: TaskId) -> None:
+        """The task is on a node: its files, kept lest that is lost, count against nobody's budget any more."""
+        self.assign(task, None)
+
+    def has(self, task: TaskId) -> bool:
+        """Whether there is a place for the files of `task`."""
+        return task in self._boxes
+
+    def size(self, task: TaskId) -> int:
+        """Bytes that `task` takes here, arriving ones included."""
+        box = self._boxes.get(task)
+        return box.share.bytes if box else 0
 
     async def files(self, task: TaskId) -> tuple[SpooledFile, ...]:
         """The whole files of `task` by name; none for a task that is not there."""
         box = self._boxes.get(task)
         return box.files() if box else ()
 
+    def feed(self, task: TaskId) -> Feed:
+        """The files of `task`, those that are still to come included. Raises UnknownTask when it has no place here."""
+        box = self._boxes.get(task)
+        if box is None:
+            raise UnknownTask("Invalid taskId: the task no longer exists.")
+        return Feed(box)
+
     def usage(self) -> int:
         """Bytes taken by all uploads, arriving ones included."""
         return self._room.used
 
-    async def admit(self, incoming: int) -> None:
-        """Raises LimitReached when `incoming` more bytes do not fit."""
-        await self._room.admit(incoming)
+    async def gauge(self) -> Gauge:
+        """How much room there is, and who takes it."""
+        return await self._room.gauge()
+
+    async def admit(self, incoming: int, owner: OwnerId | None = None, budget: int | None = None) -> None:
+        """Raises LimitReached when `incoming` more bytes of `owner` do not fit, or not even one.
+
+        `budget` is what all files of the owner may take that count against it; None is what the policy says.
+        """
+        await self._room.admit(incoming, owner, budget)
 
     async def receive(
-        self, task: TaskId, stream: AsyncIterable[bytes], boundary: str, *, max_files: int | None
+        self,
+        task: TaskId,
+        stream: AsyncIterable[bytes],
+        boundary: str,
+        *,
+        max_files: int | None,
+        budget: int | None = None,
     ) -> Received:
         """Store the files of one request; each is whole on disk when this returns.
 
         Files that were whole before the request failed stay; the one that was arriving does not. Raises UnknownTask
         (also when the task is discarded meanwhile), BadRequest (a broken body, a file under another field) and
-        LimitReached (one file more than `max_files`, no room).
+        LimitReached (one file more than `max_files`, no room; `budget` is as for `admit`).
         """
         box = self._boxes.get(task)
         if box is None:
             raise UnknownTask("Invalid taskId: the task no longer exists.")
+        box.share.budget = budget
         return await receive(box, stream, boundary, max_files)
 
     async def discard(self, task: TaskId) -> None:
@@ -112,9 +159,18 @@ class Spool:
             await self.discard(task)
         self._disk.later(disk.empty, self._trash)
 
+    async def _press(self, missing: int) -> bool:
+        return self.pressed is not None and await self.pressed(missing)
+
 
 def _read(root: Path) -> Mapping[TaskId, dict[str, int]]:
-    """The tasks in `root` and the sizes of their whole files; what was arriving when we died is deleted."""
+    """The tasks in `root` and the sizes of their whole files; what was arriving when we died is deleted, and so is the
+    empty folder of a task that was just to get its place.
+    """
+    for folder in root.iterdir():
+        if valid_uuid(folder.name):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
     found = {TaskId(folder.name): folder for folder in root.iterdir() if _is_ours(folder)}
     for folder in found.values():
         shutil.rmtree(folder / "partial", ignore_errors=True)

@@ -35,13 +35,20 @@ def write(path: Path, *entries: dict[str, Any]) -> Path:
 
 
 async def test_each_token_has_its_name_limits_and_rank(tmp_path: Path) -> None:
-    limits = {"maxImages": 10, "maxConcurrentTasks": 2, "options": {"split": {"remove": True}}}
+    limits = {
+        "maxImages": 10,
+        "maxConcurrentTasks": 2,
+        "maxUploadBytes": "50G",
+        "priority": 5,
+        "options": {"split": {"remove": True}},
+    }
     file = write(tmp_path / "t", entry("alice", ALICE, limits=limits), entry("bob", BOB, admin=True))
     async with TokensFileAccess(file, lambda: 0.0) as service:
         alice, bob = await service.validate(ALICE), await service.validate(BOB)
     assert alice is not None
     assert bob is not None
     assert (alice.owner, alice.limits.max_images, alice.limits.max_concurrent) == ("alice", 10, 2)
+    assert (alice.limits.max_bytes, alice.limits.priority) == (50 * 2**30, 5)
     assert alice.limits.options is not None
     assert alice.limits.options[0].remove
     assert not alice.may_touch(OwnerId("bob"))

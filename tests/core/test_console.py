@@ -23,6 +23,7 @@ from clusterodm_py.core.commands import (
     NodeLock,
     NodeUnlock,
     NodeUpdate,
+    NodeWhy,
     Ok,
     Reply,
     RouteInfo,
@@ -69,6 +70,7 @@ UNDERSTOOD: Final[list[tuple[str, Command]]] = [
     (f"TASK CANCEL {UUID}", TaskCancel(UUID)),
     (f"TASK REMOVE {UUID}", TaskRemove(UUID)),
     ("ASR VIEWCMD 100", AsrViewCmd(100)),
+    ("node why 12", NodeWhy(12)),
     ("HELP", Help()),
     ("HELP me", Help()),
 ]
@@ -232,6 +234,7 @@ def test_help_has_a_line_for_each_command_in_order() -> None:
         "TASK REMOVE <taskId>",
         "ASR VIEWCMD <number of images>",
         "!!",
+        "NODE WHY <number of images>",
     ]
     assert all(line.partition(" - ")[2] for line in HELP.lines)
 

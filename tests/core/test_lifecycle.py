@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -197,3 +198,8 @@ def test_the_diagram_draws_every_move_once() -> None:
     ends = [(state.value, "[*]") for state in ENDED]
     assert lines[0] == "stateDiagram-v2"
     assert sorted(drawn) == sorted([("[*]", "spooling"), *moves, *ends])
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "scheduling.md"])
+def test_the_pages_show_the_states_as_they_are(page: str) -> None:
+    assert diagram() in (Path(__file__).parents[2] / "docs" / page).read_text()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from clusterodm_py.core.limits import (
     Disk,
     Flood,
     began,
+    check_budget,
     check_concurrent,
     check_disk,
     check_flood,
@@ -177,10 +179,12 @@ def test_an_upload_that_just_fits_is_welcome(disk: Disk, incoming: int) -> None:
 
 def test_a_full_quota_is_told_apart_from_a_full_disk() -> None:
     with pytest.raises(
-        LimitReached, match=r"uploads may take 10\.0 GB .* 6\.0 GB are taken and 4\.0 GB more"
+        LimitReached, match=r"needs at least 4\.0 GB more: all .* 10\.0 GB .* 6\.0 GB are taken"
     ):
         check_disk(Disk(used=6 * GB, quota=10 * GB, free=50 * GB, floor=GB), 4 * GB + 1)
-    with pytest.raises(LimitReached, match=r"disk has 5\.0 GB free, 1\.0 GB must stay free and 4\.0 GB more"):
+    with pytest.raises(
+        LimitReached, match=r"at least 4\.0 GB more: the disk has 5\.0 GB free, and 1\.0 GB must"
+    ):
         check_disk(Disk(used=6 * GB, quota=None, free=5 * GB, floor=GB), 4 * GB + 1)
 
 
@@ -189,19 +193,33 @@ def test_a_disk_below_its_floor_takes_not_even_an_empty_upload() -> None:
         check_disk(Disk(used=0, quota=None, free=GB - 1, floor=GB), 0)
 
 
+NEEDS = st.integers(0, 10**6)
+
+
+@given(st.builds(Disk, used=NEEDS, quota=st.none() | NEEDS, free=NEEDS, floor=NEEDS), NEEDS)
+def test_what_is_missing_is_exactly_what_uploads_must_give_up(disk: Disk, incoming: int) -> None:
+    def after(given: int) -> Disk:
+        return replace(disk, used=disk.used - given, free=disk.free + given)
+
+    missing = disk.missing(incoming)
+    check_disk(after(missing), incoming)
+    if missing:
+        with pytest.raises(LimitReached):
+            check_disk(after(missing - 1), incoming)
+
+
+# Budgets
+
+
 @pytest.mark.parametrize(
-    ("size", "shown"),
-    [
-        (1, "1 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (999_949, "999.9 kB"),
-        (999_950, "1.0 MB"),
-        (1_500_000, "1.5 MB"),
-        (2 * 10**12, "2.0 TB"),
-        (10**16, "10000.0 TB"),
-    ],
+    ("used", "budget", "incoming"), [(0, 0, 0), (GB, 3 * GB, 2 * GB), (10**15, None, 10**15)]
 )
-def test_sizes_are_written_for_people(size: int, shown: str) -> None:
-    with pytest.raises(LimitReached, match=rf"{shown} more"):
-        check_disk(Disk(used=0, quota=None, free=0, floor=0), size)
+def test_up_to_its_budget_a_token_may_send(used: int, budget: int | None, incoming: int) -> None:
+    check_budget(used, budget, incoming)
+
+
+def test_a_budget_that_is_used_up_tells_how_much_and_what_to_do() -> None:
+    with pytest.raises(
+        LimitReached, match=r"2\.0 GB more: .* this token may take 3\.0 GB .* 1\.0 GB are taken"
+    ):
+        check_budget(GB, 3 * GB, 2 * GB + 1)

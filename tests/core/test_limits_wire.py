@@ -21,6 +21,8 @@ def test_a_full_limits_object() -> None:
     wire: Json = {
         "maxImages": 100,
         "maxConcurrentTasks": 0,
+        "maxUploadBytes": 5000,
+        "priority": -3,
         "options": {
             "split": {"between": {"max_if_equal_to": -1, "min": 1, "max": 9.5}, "value": "5", "assure": True},
             "dsm": {"remove": True},
@@ -31,6 +33,8 @@ def test_a_full_limits_object() -> None:
     assert parse_limits(wire) == Limits(
         max_images=100,
         max_concurrent=0,
+        max_bytes=5000,
+        priority=-3,
         options=(
             OptionLimit(
                 name="split", value="5", assure=True, between=Between(max_if_equal_to=-1, min=1, max=9.5)
@@ -56,6 +60,8 @@ def test_null_means_not_given_except_where_a_value_may_be_null() -> None:
     wire: Json = {
         "maxImages": None,
         "maxConcurrentTasks": None,
+        "maxUploadBytes": None,
+        "priority": None,
         "options": {"a": {"remove": None, "assure": None, "between": None}, "b": None},
     }
     assert parse_limits(wire) == Limits(options=(OptionLimit(name="a"),))
@@ -77,6 +83,16 @@ def test_integral_floats_are_counts_and_numbers_are_switches() -> None:
     assert limits.options == (OptionLimit(name="a", remove=True),)
 
 
+@pytest.mark.parametrize(("wire", "size"), [(0, 0), (1e3, 1000), ("50G", 50 * 2**30), ("5000", 5000)])
+def test_a_budget_is_bytes_or_a_size(wire: Json, size: int) -> None:
+    assert parse_limits({"maxUploadBytes": wire}).max_bytes == size
+
+
+@pytest.mark.parametrize("priority", [-1000, 0, 1000])
+def test_priorities_go_both_ways(priority: int) -> None:
+    assert parse_limits({"priority": priority}).priority == priority
+
+
 @pytest.mark.parametrize(
     ("wire", "key"),
     [
@@ -89,6 +105,17 @@ def test_integral_floats_are_counts_and_numbers_are_switches() -> None:
         ({"maxImages": math.nan}, "maxImages"),
         ({"maxConcurrentTasks": True}, "maxConcurrentTasks"),
         ({"maxConcurrentTasks": []}, "maxConcurrentTasks"),
+        ({"maxUploadBytes": -1}, "maxUploadBytes"),
+        ({"maxUploadBytes": "much"}, "maxUploadBytes"),
+        ({"maxUploadBytes": ""}, "maxUploadBytes"),
+        ({"maxUploadBytes": 2**63}, "maxUploadBytes"),
+        ({"maxUploadBytes": False}, "maxUploadBytes"),
+        ({"priority": 1001}, "priority"),
+        ({"priority": -1001}, "priority"),
+        ({"priority": 0.5}, "priority"),
+        ({"priority": True}, "priority"),
+        ({"priority": "high"}, "priority"),
+        ({"priority": math.nan}, "priority"),
         ({"options": ["dsm"]}, "options"),
         ({"options": True}, "options"),
         ({"options": {"dsm": True}}, "options.dsm"),
@@ -111,7 +138,20 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=2)
         | st.dictionaries(
-            st.sampled_from(["maxImages", "options", "dsm", "between", "min", "max", "remove", "value"]),
+            st.sampled_from(
+                [
+                    "maxImages",
+                    "maxUploadBytes",
+                    "priority",
+                    "options",
+                    "dsm",
+                    "between",
+                    "min",
+                    "max",
+                    "remove",
+                    "value",
+                ]
+            ),
             inner,
         )
     ),
@@ -124,3 +164,5 @@ def test_no_limits_object_raises_anything_but_bad_request(wire: Json) -> None:
     with suppress(BadRequest):
         limits = parse_limits(wire)
         assert limits.max_images is None or limits.max_images >= 0
+        assert limits.max_bytes is None or limits.max_bytes >= 0
+        assert -1000 <= limits.priority <= 1000

@@ -12,6 +12,8 @@ from clusterodm_py.core.placement import (
     Placement,
     Refuse,
     Use,
+    Wait,
+    Why,
     candidates,
     next_turn,
     place,
@@ -19,31 +21,11 @@ from clusterodm_py.core.placement import (
     reference,
     waiting,
 )
-from clusterodm_py.core.types import Address, Health, Node, NodeId, NodeInfo, NodeView
+from clusterodm_py.core.rules import Rules
+from clusterodm_py.core.types import Address, Health, Node, NodeId, NodeView
+from harness.views import NEEDS, clusters, view
 
 ONE = Need(images=1)
-
-
-def view(
-    host: str,
-    *,
-    slots: int = 1,
-    queued: int = 0,
-    max_images: int | None = None,
-    in_flight: int = 0,
-    turn: int = 0,
-    health: Health = Health.UP,
-    locked: bool = False,
-    error: str | None = None,
-) -> NodeView:
-    return NodeView(
-        node=Node(address=Address(host, 3000), locked=locked),
-        info=NodeInfo(max_parallel_tasks=slots, task_queue_count=queued, max_images=max_images),
-        health=health,
-        in_flight=in_flight,
-        turn=turn,
-        error=error,
-    )
 
 
 def chosen(placement: Placement) -> str:
@@ -51,33 +33,10 @@ def chosen(placement: Placement) -> str:
     return placement.view.node.address.host
 
 
-@st.composite
-def clusters(draw: st.DrawFn) -> list[NodeView]:
-    turns = draw(st.lists(st.integers(0, 5), max_size=7))
-    return [
-        view(
-            f"n{number}",
-            slots=draw(st.integers(0, 3)),
-            queued=draw(st.integers(0, 4)),
-            in_flight=draw(st.integers(0, 2)),
-            max_images=draw(st.sampled_from([None, 0, 1, 10, 100])),
-            health=draw(st.sampled_from([Health.UP, Health.UP, Health.SHAKY, Health.DOWN, Health.UNKNOWN])),
-            locked=draw(st.sampled_from([False, False, True])),
-            turn=turn,
-        )
-        for number, turn in enumerate(turns)
-    ]
-
-
-NEEDS = st.builds(
-    Need,
-    images=st.sampled_from([1, 5, 50, 500]),
-    exclude=st.sampled_from([frozenset[NodeId](), frozenset({NodeId("n0:3000"), NodeId("n2:3000")})]),
-)
-
-
 def by_the_contract(views: list[NodeView], need: Need) -> NodeView | None:
-    """Contract §4.3, steps 3-5, read literally; nodes that missed a poll after those that did not."""
+    """Contract §4.3, steps 3-5, read literally, for nodes of unknown speed without uploads on their way; nodes that
+    missed a poll after those that did not.
+    """
 
     def limit(each: NodeView) -> int:
         return (each.info.max_images if each.info else None) or 999_999_999
@@ -98,11 +57,45 @@ def by_the_contract(views: list[NodeView], need: Need) -> NodeView | None:
     return next((each for each in able if each.free > 0), able[0] if able else None)
 
 
+def plain(views: list[NodeView]) -> list[NodeView]:
+    return [replace(each, promised=0, pace=None) for each in views]
+
+
 @given(clusters(), NEEDS)
 def test_the_choice_is_the_contracts(views: list[NodeView], need: Need) -> None:
-    placement = place(views, need)
-    expected = by_the_contract(views, need)
+    placement = place(plain(views), need)
+    expected = by_the_contract(plain(views), need)
     assert (placement.view if isinstance(placement, Use) else None) == expected
+
+
+@given(clusters(), NEEDS)
+def test_uploads_under_way_and_speeds_change_only_which_of_several_is_best(
+    views: list[NodeView], need: Need
+) -> None:
+    before, after = place(plain(views), need, late=True), place(views, need, late=True)
+    assert type(before) is type(after)
+    assert len(before.whys) == len(after.whys)
+    ignored = [replace(each, promised=0) for each in views]
+    whys = place(ignored, need, Rules(by_speed=False)).whys
+    assert tuple(whys) == tuple(place(plain(views), need).whys)
+
+
+@given(clusters(), NEEDS)
+def test_a_task_that_binds_late_goes_where_it_would_have_gone_or_waits_where_all_are_full(
+    views: list[NodeView], need: Need
+) -> None:
+    match place(views, need), place(views, need, late=True):
+        case Use(view=eager), Use(view=late):
+            assert late == eager
+            assert late.free
+        case Use(view=eager), Wait(whys=whys):
+            assert not eager.free
+            assert not any(each.free for each in candidates(views, need))
+            assert whys[0] == Why(eager.node.id, 1, f"next, 0 of {eager.slots} slots free")
+        case before, after:
+            assert isinstance(before, Refuse)
+            assert isinstance(after, Refuse)
+            assert before.message == after.message
 
 
 @given(clusters(), NEEDS)
@@ -117,6 +110,8 @@ def test_only_an_eligible_node_is_used_and_no_full_one_while_another_has_a_slot(
             assert not used.node.locked
             assert used.node.id not in need.exclude
             assert used.free or not any(each.free for each in able)
+        case Wait():
+            pytest.fail("waits although it was not told to")
         case Refuse(message=message):
             assert not able
             assert message.startswith("No nodes available")
@@ -176,12 +171,34 @@ def test_equals_take_turns(count: int, rounds: int) -> None:
         ([view("a", slots=9, health=Health.SHAKY), view("b")], "b"),
         ([view("a", health=Health.SHAKY), view("b", queued=1)], "a"),
         ([view("a", max_images=10, health=Health.SHAKY), view("b")], "b"),
+        ([view("a", slots=3, promised=3), view("b")], "b"),
+        ([view("a", slots=3, promised=1), view("b", slots=2, promised=1)], "a"),
+        ([view("a", slots=3, promised=2), view("b", slots=2)], "b"),
+        ([view("a", promised=1), view("b", queued=1)], "a"),
+        ([view("a", promised=1, max_images=10), view("b")], "b"),
+        ([view("a", promised=1), view("b", health=Health.SHAKY)], "b"),
+        ([view("a", slots=9, pace=2.0), view("b", pace=1.0)], "b"),
+        ([view("a", pace=1.0), view("b", pace=1.1, slots=2)], "b"),
+        ([view("a", pace=1.0), view("b", pace=2.0, max_images=10)], "b"),
+        ([view("a", pace=1.0), view("b", queued=1, slots=2, pace=0.5), view("c")], "b"),
+        ([view("a", pace=9.0), view("b"), view("c", pace=2.0)], "c"),
+        ([view("a", pace=9.0), view("b"), view("c", pace=9.0)], "a"),
     ],
 )
 def test_the_better_node_of_two(views: list[NodeView], best: str) -> None:
     assert chosen(place(views, ONE)) == best
     if best == "b":
         assert chosen(place(views[::-1], ONE)) == best
+
+
+def test_unknown_nodes_are_tried_before_slow_ones_and_after_fast_ones() -> None:
+    views = [view("slow", pace=9.0), view("new"), view("usual", pace=3.0), view("fast", pace=1.0)]
+    assert [each.node.address.host for each in candidates(views, ONE)] == ["fast", "new", "usual", "slow"]
+
+
+def test_nodes_of_one_kind_take_turns_although_no_two_are_as_fast() -> None:
+    views = [view(f"n{number}", pace=3.0 * (1 + number / 50), turn=5 - number) for number in range(6)]
+    assert [each.turn for each in candidates(views, ONE)] == sorted(each.turn for each in views)
 
 
 def test_an_image_limit_is_inclusive() -> None:
@@ -236,6 +253,8 @@ def test_the_reasons_tell_an_operator_what_decided() -> None:
         (view("a", slots=2, queued=0), view("b", slots=4, queued=2), "longer queue"),
         (view("a", turn=1), view("b", turn=2), "had its turn later"),
         (view("a"), view("b"), "later in the list"),
+        (view("a", pace=1.0), view("b", pace=4.0), "slower"),
+        (view("a"), view("b", promised=1), "uploads under way hope for its free slots"),
     ],
 )
 def test_a_reason_names_the_first_difference(better: NodeView, worse: NodeView, reason: str) -> None:

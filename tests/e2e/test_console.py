@@ -105,7 +105,7 @@ async def test_help_lists_every_command_in_order(proxy: ProxyProcess) -> None:
     ]
     assert names[15] == "ASR VIEWCMD"
     assert lines[16].startswith("!! - ")
-    assert len(lines) == 17
+    assert lines[17].startswith("NODE WHY <number of images> - ")
 
 
 async def test_what_is_no_command_is_invalid_and_the_prompt_comes_back(proxy: ProxyProcess) -> None:

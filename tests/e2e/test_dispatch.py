@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,51 +12,11 @@ import aiohttp
 import pytest
 
 from clusterodm_py.simulated import Behaviour, SimulatedNode
+from harness.cluster import cluster, placed, until, waiting
 from harness.console import say
 from harness.gate import Gate
 from harness.proxy import ProxyProcess
 from harness.tasks import IMAGES, commit, ended, info, init, submit, upload
-
-
-@asynccontextmanager
-async def cluster(
-    folder: Path, *behaviours: Behaviour, flags: tuple[str, ...] = ()
-) -> AsyncIterator[tuple[ProxyProcess, list[SimulatedNode]]]:
-    """A proxy over one node for each behaviour."""
-    async with AsyncExitStack() as stack:
-        nodes = [
-            await stack.enter_async_context(
-                SimulatedNode(replace(behaviour, work_dir=folder / f"n{n}"), port=0)
-            )
-            for n, behaviour in enumerate(behaviours)
-        ]
-        addresses = tuple(
-            f"127.0.0.1:{node.port}" + (f"?token={node.behaviour.token}" if node.behaviour.token else "")
-            for node in nodes
-        )
-        yield (
-            await stack.enter_async_context(ProxyProcess(folder / "data", nodes=addresses, flags=flags)),
-            nodes,
-        )
-
-
-async def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
-async def waiting(proxy: ProxyProcess, count: int) -> None:
-    """Until the cluster says that so many tasks wait."""
-    async with asyncio.timeout(10):
-        while (await proxy.get("/info"))["taskQueueCount"] != count:
-            await asyncio.sleep(0.1)
-
-
-async def placed(nodes: list[SimulatedNode], task: str) -> int:
-    """Which node has the task."""
-    await until(lambda: any(task in node.tasks for node in nodes))
-    return next(number for number, node in enumerate(nodes) if task in node.tasks)
 
 
 async def test_the_freest_node_first_then_in_turn(tmp_path: Path) -> None:
@@ -196,16 +154,16 @@ async def test_giving_up_a_stalled_dispatch_frees_its_slot_at_once(
         assert task not in node.tasks
 
 
-async def test_an_unreachable_node_leaves_the_last_known_info_and_drops_the_rest(tmp_path: Path) -> None:
+async def test_an_unreachable_node_leaves_its_last_info_and_output_and_drops_the_rest(tmp_path: Path) -> None:
     async with cluster(tmp_path, Behaviour(seconds=0.2)) as (proxy, nodes):
         task = await submit(proxy, name="kept")
         assert await ended(proxy, task) == 40
         await until_stored(proxy, task)
+        lines = await proxy.get(f"/task/{task}/output")
         await nodes[0].go_offline()
         told = await info(proxy, task)
         assert (told["name"], told["status"]["code"]) == ("kept", 40)
-        with pytest.raises(aiohttp.ClientConnectionError):
-            await proxy.get(f"/task/{task}/output")
+        assert await proxy.get(f"/task/{task}/output") == lines
         with pytest.raises(aiohttp.ClientConnectionError):
             await proxy.get(f"/task/{task}/download/all.zip")
 

@@ -189,7 +189,7 @@ async def test_split_merge_sees_what_it_relies_on(
 
 async def test_a_held_task_never_looks_like_a_running_one(tmp_path: Path, pictures: list[str]) -> None:
     async with (
-        SimulatedNode(Behaviour(slots=1, seconds=60, work_dir=tmp_path / "n"), port=0) as node,
+        SimulatedNode(Behaviour(slots=3, seconds=60, work_dir=tmp_path / "n"), port=0) as node,
         Gate(node.port) as gate,
         ProxyProcess(tmp_path / "data", nodes=(f"127.0.0.1:{gate.port}",)) as proxy,
     ):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -63,6 +64,10 @@ ID: Final = TaskId("11111111-2222-4333-8444-aaaaaaaaaaaa")
 OTHER: Final = TaskId("22222222-2222-4333-8444-bbbbbbbbbbbb")
 INFO: Final = Info(version="2.2.4", engine="odm", task_queue_count=0, max_parallel_tasks=1)
 SECRET: Final = "s3cret"
+
+
+async def own_lines(task: Task) -> Sequence[str]:
+    return task.lines
 
 
 class Nodes:
@@ -138,7 +143,12 @@ class Cluster:
         self.nodes = Nodes(self.store)
         self.verbs = Verbs()
         self.admin = Admin(
-            store=self.store, watch=self.nodes, calls=self.nodes, tasks=self.verbs, clock=lambda: NOW
+            store=self.store,
+            watch=self.nodes,
+            calls=self.nodes,
+            tasks=self.verbs,
+            front=own_lines,
+            clock=lambda: NOW,
         )
 
     async def tell(self, command: Command) -> Reply:

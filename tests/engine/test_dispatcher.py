@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from clusterodm_py.core.types import IN_FLIGHT, TaskState
+from clusterodm_py.engine.conclusion import ConclusionPolicy
 from clusterodm_py.engine.dispatcher import DispatchPolicy
 from clusterodm_py.engine.health import WatchPolicy
+from clusterodm_py.engine.scheduler import SchedulerPolicy
 from clusterodm_py.store.tables import Change, PutTask
 from harness.engine import ID, Parts, Policies, a_task, an_id, closed_port_node, engine, until
 from harness.scripted_node import INFO, RUNNING, UNKNOWN, Drop, Hold, ScriptedNode, Status
@@ -239,7 +241,7 @@ async def test_two_tasks_never_take_the_same_last_slot(tmp_path: Path) -> None:
 async def test_a_slot_stays_held_until_the_nodes_own_count_shows_the_task(tmp_path: Path) -> None:
     one = {**INFO, "maxParallelTasks": 1}
     old, new = Hold({**one, "taskQueueCount": 0}), Hold({**one, "taskQueueCount": 1})
-    policies = Policies(watch=SELDOM, dispatch=DispatchPolicy(patience=5.0))
+    policies = Policies(watch=SELDOM, conclusion=ConclusionPolicy(patience=5.0))
     async with (
         ScriptedNode({"info": [one, one, old, new]}) as other,
         engine(tmp_path, other.node, policies=policies) as parts,
@@ -265,7 +267,8 @@ async def test_a_slot_stays_held_until_the_nodes_own_count_shows_the_task(tmp_pa
 async def test_a_burst_on_a_full_node_is_sent_a_few_tasks_at_a_time(tmp_path: Path) -> None:
     hold = Hold()
     full = {**INFO, "maxParallelTasks": 1, "taskQueueCount": 5}
-    async with ScriptedNode({"info": full}) as other, engine(tmp_path, other.node) as parts:
+    eager = Policies(schedule=SchedulerPolicy(late=False, patience=0.2))
+    async with ScriptedNode({"info": full}) as other, engine(tmp_path, other.node, policies=eager) as parts:
         most = now = 0
 
         async def begin() -> None:
@@ -290,7 +293,9 @@ async def test_a_burst_on_a_full_node_is_sent_a_few_tasks_at_a_time(tmp_path: Pa
 
 async def test_tasks_in_line_for_a_node_that_is_locked_meanwhile_go_elsewhere(tmp_path: Path) -> None:
     hold = Hold()
-    policies = Policies(dispatch=DispatchPolicy(at_once=1, pause=0.01), watch=SELDOM)
+    policies = Policies(
+        dispatch=DispatchPolicy(at_once=1, pause=0.01), watch=SELDOM, schedule=SchedulerPolicy(late=False)
+    )
     async with (
         ScriptedNode({"init": hold}) as first,
         ScriptedNode() as second,

@@ -13,8 +13,9 @@ from clusterodm_py.auth.local import LocalAccess
 from clusterodm_py.core.errors import BadRequest, LimitReached, Refused, StoreTrouble, UnknownTask
 from clusterodm_py.core.types import Access, Limits, OwnerId, TaskId, TaskRequest, TaskState
 from clusterodm_py.engine.catalog import Catalog
-from clusterodm_py.engine.intake import Intake, IntakePolicy
+from clusterodm_py.engine.intake import Body, Intake, IntakePolicy
 from clusterodm_py.engine.janitor import Janitor, Retention
+from clusterodm_py.engine.wishes import Wishes
 from clusterodm_py.store.tables import Change, DropTask, PutTask
 from harness.engine import ALICE, ID, Parts, an_id, closed_port_node, engine, until
 from harness.scripted_node import Hold, ScriptedNode
@@ -44,13 +45,18 @@ def an_intake(parts: Parts, access: LocalAccess | None = None, policy: IntakePol
         store=parts.store,
         spool=parts.spool,
         watch=parts.watch,
-        catalog=Catalog(parts.watch, parts.client, parts.clock),
+        wishes=Wishes(Catalog(parts.watch, parts.client, parts.clock), splitmerge=True),
         access=access or LocalAccess(),
         dispatcher=parts.dispatcher,
+        pipelines=parts.pipelines,
         clock=parts.clock,
         new_id=lambda: an_id(next(numbers)),
         policy=policy or IntakePolicy(),
     )
+
+
+def a_body(stream: AsyncIterator[bytes]) -> Body:
+    return Body(stream=stream, boundary="b")
 
 
 async def files(*names: str, fields: str = "") -> AsyncIterator[bytes]:
@@ -62,7 +68,7 @@ async def files(*names: str, fields: str = "") -> AsyncIterator[bytes]:
 
 async def uploaded(intake: Intake, task: TaskId = ID, access: Access = ALICE) -> None:
     await intake.begin(access, task, TaskRequest())
-    await intake.upload(access, task, files("a.jpg"), "b", None)
+    await intake.upload(access, task, a_body(files("a.jpg")))
 
 
 async def test_from_init_to_a_node(tmp_path: Path) -> None:
@@ -140,9 +146,9 @@ async def test_files_that_come_after_the_commit_are_not_called_received(tmp_path
                 yield chunk
 
         with pytest.raises(BadRequest, match="committed already"):
-            await intake.upload(ALICE, ID, late(), "b", None)
+            await intake.upload(ALICE, ID, a_body(late()))
         with pytest.raises(BadRequest, match="committed already"):
-            await intake.upload(ALICE, ID, files("later.jpg"), "b", None)
+            await intake.upload(ALICE, ID, a_body(files("later.jpg")))
         hold.open.set()
 
 
@@ -151,7 +157,7 @@ async def test_another_owners_task_does_not_exist(tmp_path: Path) -> None:
         intake = an_intake(parts)
         await uploaded(intake)
         with pytest.raises(UnknownTask):
-            await intake.upload(BOB, ID, files("a.jpg"), "b", None)
+            await intake.upload(BOB, ID, a_body(files("a.jpg")))
         with pytest.raises(UnknownTask):
             await intake.commit(BOB, ID, URL)
 
@@ -189,6 +195,7 @@ async def test_a_slow_upload_does_not_expire_under_its_client(tmp_path: Path) ->
         janitor = Janitor(
             store=parts.store,
             spool=parts.spool,
+            traces=parts.traces,
             clock=parts.clock,
             retention=Retention(upload=100.0, task=100.0),
         )
@@ -200,14 +207,14 @@ async def test_a_slow_upload_does_not_expire_under_its_client(tmp_path: Path) ->
                 yield chunk
 
         await intake.begin(ALICE, ID, TaskRequest())
-        await intake.upload(ALICE, ID, slowly(), "b", None)
+        await intake.upload(ALICE, ID, a_body(slowly()))
         assert len(await parts.spool.files(ID)) == 3
 
 
 async def test_one_shot_takes_fields_after_files(tmp_path: Path) -> None:
     field = '--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nlast\r\n'
     async with ScriptedNode() as other, engine(tmp_path, other.node) as parts:
-        await an_intake(parts).one_shot(ALICE, ID, files("a.jpg", fields=field), "b", URL)
+        await an_intake(parts).one_shot(ALICE, ID, a_body(files("a.jpg", fields=field)), URL)
         await until(lambda: parts.state() is TaskState.ON_NODE)
         assert parts.record().request.name == "last"
 
@@ -221,9 +228,9 @@ async def test_a_one_shot_that_fails_leaves_nothing(tmp_path: Path) -> None:
     async with ScriptedNode() as other, engine(tmp_path, other.node) as parts:
         intake = an_intake(parts)
         with pytest.raises(BadRequest, match="0 files"):
-            await intake.one_shot(ALICE, ID, files(), "b", URL)
+            await intake.one_shot(ALICE, ID, a_body(files()), URL)
         with pytest.raises(ConnectionResetError):
-            await intake.one_shot(ALICE, ID, cut(), "b", URL)
+            await intake.one_shot(ALICE, ID, a_body(cut()), URL)
         assert not parts.store.tables.tasks
         assert await parts.spool.files(ID) == ()
 
@@ -237,6 +244,6 @@ async def test_a_one_shot_that_cannot_be_forgotten_tells_its_first_trouble_and_k
     async with ScriptedNode() as other, engine(tmp_path, other.node) as parts:
         parts.store.broken = broken
         with pytest.raises(BadRequest, match="0 files"):
-            await an_intake(parts).one_shot(ALICE, ID, files(), "b", URL)
+            await an_intake(parts).one_shot(ALICE, ID, a_body(files()), URL)
         assert parts.state() is TaskState.SPOOLING  # the janitor's, in time
         assert ID not in parts.spool._boxes

@@ -11,7 +11,8 @@ import pytest
 
 from clusterodm_py.auth.base import AccessService
 from clusterodm_py.auth.local import LocalAccess
-from clusterodm_py.core.types import Task, TaskState, TaskStatus, Token
+from clusterodm_py.core.failover import FailoverPolicy
+from clusterodm_py.core.types import NodeId, Task, TaskState, TaskStatus, Token
 from clusterodm_py.engine.health import WatchPolicy
 from clusterodm_py.engine.tracker import TrackPolicy
 from clusterodm_py.store.tables import PutTask
@@ -27,6 +28,8 @@ from harness.scripted_node import (
     ScriptedNode,
     Status,
 )
+
+LINES = [f"line {number}" for number in range(6)]
 
 CANCELED = {"status": {"code": 50}, "processingTime": 5}
 FAILED = {"status": {"code": 30, "errorMessage": "no features"}, "processingTime": 5}
@@ -141,19 +144,19 @@ async def test_a_task_lost_in_its_nodes_crash_is_dispatched_again_if_it_can_be(
     tmp_path: Path, files: list[str]
 ) -> None:
     async with ScriptedNode({"report": UNKNOWN}) as other, engine(tmp_path, other.node) as parts:
-        task = a_task(state=TaskState.ON_NODE, node=other.node.id, committed=NOW - 9, attempts=3)
+        task = a_task(state=TaskState.ON_NODE, node=other.node.id, committed=NOW - 9, attempts=3, moves=2)
         await parts.keep(task, files)
         parts.tracker.follow(ID)
         await stored(parts, TaskState.QUEUED if files else TaskState.FAILED)
         assert parts.requeued == ([ID] if files else [])
         if files:
-            assert (parts.record().attempts, parts.record().node) == (3, None)
+            assert (parts.record().attempts, parts.record().moves, parts.record().node) == (0, 3, None)
 
 
 async def test_a_task_that_brings_every_node_down_is_not_sent_to_one_more(tmp_path: Path) -> None:
     async with ScriptedNode({"report": UNKNOWN}) as other, engine(tmp_path, other.node) as parts:
-        most = TrackPolicy().dispatches
-        task = a_task(state=TaskState.ON_NODE, node=other.node.id, committed=NOW - 9, attempts=most)
+        most = FailoverPolicy().moves
+        task = a_task(state=TaskState.ON_NODE, node=other.node.id, committed=NOW - 9, moves=most)
         await parts.keep(task)
         parts.tracker.follow(ID)
         await stored(parts, TaskState.FAILED)
@@ -287,3 +290,94 @@ async def test_a_report_that_says_nothing_new_is_not_written(tmp_path: Path) -> 
         await until(lambda: other.count("report") >= 5)
         assert parts.record().version <= 2
         assert parts.record().report != a_report(TaskStatus.RUNNING)
+
+
+def told(code: int, *lines: str) -> dict[str, object]:
+    """What a node says of a task when it is asked for its output, too."""
+    return {"status": {"code": code}, "processingTime": 5, "output": list(lines)}
+
+
+async def kept(parts: Parts, *lines: str) -> None:
+    """The task's whole output, as it is known without its node."""
+    async with asyncio.timeout(5):
+        while await parts.transcript.read(parts.record(), "0") != list(lines):
+            await asyncio.sleep(0.005)
+
+
+async def test_output_is_kept_as_it_grows_and_to_its_last_line(tmp_path: Path) -> None:
+    replies = [told(20, *LINES[:2]), told(20, *LINES[1:3]), told(40, *LINES[2:5]), told(40, *LINES[4:])]
+    async with ScriptedNode({"report": replies}) as other, engine(tmp_path, other.node) as parts:
+        await parts.keep(a_task(state=TaskState.ON_NODE, node=other.node.id, lines=("ours",)))
+        parts.tracker.follow(ID)
+        await kept(parts, "ours", *LINES)
+        assert parts.state() is TaskState.FINISHED
+        asked = [path.partition("with_output=")[2] for path in other.paths if "/task/" in path]
+        assert asked == ["0", "1", "2", "4"]
+
+
+async def test_output_that_a_node_began_anew_goes_on_behind_what_was_there(tmp_path: Path) -> None:
+    replies = [told(20, *LINES[:3]), told(10), told(20, "again"), told(20, "again", "and on")]
+    async with ScriptedNode({"report": replies}) as other, engine(tmp_path, other.node) as parts:
+        await parts.keep(a_task(state=TaskState.ON_NODE, node=other.node.id, lines=("ours",)))
+        parts.tracker.follow(ID)
+        anew = "The processing node started this task from its beginning."
+        await kept(parts, "ours", *LINES[:3], anew, "again", "and on")
+        assert (parts.record().kept, parts.record().lines) == (4, (anew,))
+
+
+async def test_a_line_that_changed_tells_that_output_began_anew(tmp_path: Path) -> None:
+    replies = [told(20, *LINES[:2]), told(20, "another", "two", "three")]
+    async with ScriptedNode({"report": replies}) as other, engine(tmp_path, other.node) as parts:
+        await parts.keep(a_task(state=TaskState.ON_NODE, node=other.node.id))
+        parts.tracker.follow(ID)
+        await until(lambda: parts.record().kept == 2)
+
+
+async def test_a_node_whose_output_cannot_be_fetched_is_asked_without_it(tmp_path: Path) -> None:
+    replies = {"report": [Status(502), COMPLETED]}
+    async with ScriptedNode(replies) as other, engine(tmp_path, other.node) as parts:
+        await running(parts, other)
+        parts.tracker.follow(ID)
+        await stored(parts, TaskState.FINISHED)
+        first, second = [path for path in other.paths if "/task/" in path][:2]
+        assert "with_output" in first
+        assert "with_output" not in second
+
+
+async def test_whoever_learns_from_finished_tasks_hears_of_them_only(tmp_path: Path) -> None:
+    async with ScriptedNode({"report": [COMPLETED]}) as other, engine(tmp_path, other.node) as parts:
+        heard: list[tuple[Task, NodeId]] = []
+        parts.tracker.finished = lambda task, node: heard.append((task, node))
+        await running(parts, other)
+        parts.tracker.follow(ID)
+        await stored(parts, TaskState.FINISHED)
+        assert [(task.id, node) for task, node in heard] == [(ID, other.node.id)]
+        other.replies["report"] = FAILED
+        await parts.keep(a_task(an_id(2), TaskState.ON_NODE, node=other.node.id))
+        parts.tracker.follow(an_id(2))
+        await until(lambda: parts.state(an_id(2)) is TaskState.FAILED)
+        assert len(heard) == 1
+
+
+async def test_news_asked_for_before_the_record_changed_are_none(tmp_path: Path) -> None:
+    hold = Hold(COMPLETED)
+    async with ScriptedNode({"report": [hold, RUNNING]}) as other, engine(tmp_path, other.node) as parts:
+        await running(parts, other)
+        parts.tracker.follow(ID)
+        await hold.came.wait()
+        await parts.store.tasks.save(replace(parts.record(), error="restarted meanwhile"))
+        hold.open.set()
+        await until(lambda: other.count("report") >= 3)
+        assert parts.state() is TaskState.ON_NODE
+
+
+async def test_a_crash_between_two_beats_of_the_watch_is_noticed_by_who_asks_for_the_task(
+    tmp_path: Path,
+) -> None:
+    policies = Policies(watch=WatchPolicy(interval=60.0))
+    replies = {"report": [RUNNING, Status(502), UNKNOWN]}
+    async with ScriptedNode(replies) as other, engine(tmp_path, other.node, policies=policies) as parts:
+        await running(parts, other)
+        parts.clock.now = NOW + 2
+        parts.tracker.follow(ID)
+        await stored(parts, TaskState.QUEUED)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -115,6 +115,10 @@ async def session(
 
 
 # -- the session: contract §7.2, C94, C97 -----------------------------------------------------------------------------
+
+
+async def own_lines(task: Task) -> Sequence[str]:
+    return task.lines
 
 
 async def test_an_open_console_greets_and_prompts() -> None:
@@ -575,7 +579,7 @@ TRANSCRIPT: Final = [
 async def test_every_verb_answers_to_the_byte_and_prompts() -> None:
     store = MemoryStore()
     nodes = Nodes(store)
-    admin = Admin(store=store, watch=nodes, calls=nodes, tasks=nodes, clock=lambda: 0.0)
+    admin = Admin(store=store, watch=nodes, calls=nodes, tasks=nodes, front=own_lines, clock=lambda: 0.0)
     await store.tasks.create(
         Task(
             id=UUID,

@@ -13,6 +13,7 @@ from uuid import UUID
 from clusterodm_py.auth.base import AccessService
 from clusterodm_py.auth.local import LocalAccess
 from clusterodm_py.core.errors import StoreTrouble
+from clusterodm_py.core.failover import FailoverPolicy
 from clusterodm_py.core.types import (
     Access,
     Address,
@@ -28,12 +29,20 @@ from clusterodm_py.core.types import (
     Token,
 )
 from clusterodm_py.engine.background import Background
+from clusterodm_py.engine.conclusion import Conclusion, ConclusionPolicy
 from clusterodm_py.engine.control import Control
 from clusterodm_py.engine.dispatcher import Dispatcher, DispatchPolicy
+from clusterodm_py.engine.failover import Failover
 from clusterodm_py.engine.handover import Handover, HandoverPolicy
 from clusterodm_py.engine.health import Watch, WatchPolicy
+from clusterodm_py.engine.notices import Notices
+from clusterodm_py.engine.pipeline import PipelinePolicy, Pipelines
+from clusterodm_py.engine.scheduler import Scheduler, SchedulerPolicy
 from clusterodm_py.engine.strays import Strays
+from clusterodm_py.engine.traces import Traces
 from clusterodm_py.engine.tracker import Tracker, TrackPolicy
+from clusterodm_py.engine.transcript import Transcript
+from clusterodm_py.logbook import Logbook
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.nodeodm.connection import Connection
 from clusterodm_py.nodeodm.push import Pusher, PushPolicy
@@ -117,8 +126,12 @@ def closed_port_node() -> Node:
 
 QUICK_PUSH: Final = PushPolicy(file_pause=0.0, file_tries=3, first_tries=2, commit_seconds=5.0)
 QUICK_HANDOVER: Final = HandoverPolicy(ask_again=0.01, ask_slowest=0.02)
-QUICK_DISPATCH: Final = DispatchPolicy(attempts=3, pause=0.01, patience=0.2, recheck=5.0, stumble=0.01)
+QUICK_DISPATCH: Final = DispatchPolicy(pause=0.01, stumble=0.01)
+QUICK_CONCLUSION: Final = ConclusionPolicy(attempts=3, patience=0.4)
+QUICK_PIPELINE: Final = PipelinePolicy(patience=0.2, recheck=5.0)
+QUICK_SCHEDULE: Final = SchedulerPolicy(patience=0.2, recheck=5.0)
 QUICK_TRACK: Final = TrackPolicy(interval=0.02, slowest=0.05)
+QUICK_FAILOVER: Final = FailoverPolicy(after=0.2)
 QUICK_WATCH: Final = WatchPolicy(interval=0.1)
 
 
@@ -127,7 +140,11 @@ class Policies:
     push: PushPolicy = QUICK_PUSH
     handover: HandoverPolicy = QUICK_HANDOVER
     dispatch: DispatchPolicy = QUICK_DISPATCH
+    conclusion: ConclusionPolicy = QUICK_CONCLUSION
+    schedule: SchedulerPolicy = QUICK_SCHEDULE
+    pipeline: PipelinePolicy = QUICK_PIPELINE
     track: TrackPolicy = QUICK_TRACK
+    failover: FailoverPolicy = QUICK_FAILOVER
     watch: WatchPolicy = QUICK_WATCH
 
 
@@ -144,9 +161,14 @@ class Parts:
     pusher: Pusher
     watch: Watch
     strays: Strays
+    transcript: Transcript
+    failover: Failover
     tracker: Tracker
     handover: Handover
+    scheduler: Scheduler
+    pipelines: Pipelines
     dispatcher: Dispatcher
+    traces: Traces
     control: Control
     requeued: list[TaskId] = field(default_factory=list)
 
@@ -202,11 +224,23 @@ async def engine(
         client, pusher = NodeClient(connection), Pusher(connection, policies.push)
         watch = Watch(store=store, client=client, background=background, clock=clock, policy=policies.watch)
         strays = Strays(store, client, pusher)
+        transcript = Transcript(store, Logbook(folder / "logs"))
+        failover = Failover(
+            store=store,
+            watch=watch,
+            spool=spool,
+            strays=strays,
+            transcript=transcript,
+            clock=clock,
+            policy=policies.failover,
+        )
         tracker = Tracker(
             store=store,
             watch=watch,
             spool=spool,
             client=client,
+            transcript=transcript,
+            failover=failover,
             access=access or LocalAccess(Token("")),
             background=background,
             clock=clock,
@@ -215,28 +249,59 @@ async def engine(
         handover = Handover(
             store=store, spool=spool, client=client, pusher=pusher, clock=clock, policy=policies.handover
         )
-        dispatcher = Dispatcher(
+        notices = Notices(store)
+        scheduler = Scheduler(store=store, watch=watch, notices=notices, policy=policies.schedule)
+        pipelines = Pipelines(
             store=store,
+            spool=spool,
             watch=watch,
-            handover=handover,
-            tracker=tracker,
+            pusher=pusher,
             strays=strays,
             background=background,
             clock=clock,
+            policy=policies.pipeline,
+        )
+        watch.improved = scheduler.wake
+        watch.returned = strays.wake
+        watch.promised = pipelines.promised
+        scheduler.warm = pipelines.warm
+        background.start("scheduler", scheduler.run())
+        dispatcher = Dispatcher(
+            store=store,
+            watch=watch,
+            scheduler=scheduler,
+            pipelines=pipelines,
+            notices=notices,
+            handover=handover,
+            tracker=tracker,
+            strays=strays,
+            conclusion=Conclusion(
+                store=store,
+                watch=watch,
+                spool=spool,
+                tracker=tracker,
+                strays=strays,
+                clock=clock,
+                policy=policies.conclusion,
+            ),
+            background=background,
             policy=policies.dispatch,
         )
+        traces = Traces(store=store, spool=spool, pipelines=pipelines, strays=strays, transcript=transcript)
         control = Control(
             store=store,
             spool=spool,
             client=client,
             dispatcher=dispatcher,
+            pipelines=pipelines,
             tracker=tracker,
             strays=strays,
+            traces=traces,
             clock=clock,
         )
         parts = Parts(
-            store, spool, background, connection, clock, client, pusher, watch, strays, tracker, handover,
-            dispatcher, control,
+            store, spool, background, connection, clock, client, pusher, watch, strays, transcript,
+            failover, tracker, handover, scheduler, pipelines, dispatcher, traces, control,
         )  # fmt: skip
         tracker.requeued = parts.requeued.append
         await stack.enter_async_context(asyncio.timeout(LONGEST))

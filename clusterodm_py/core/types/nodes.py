@@ -83,5 +83,7 @@ class NodeView:
 
     @property
     def free(self) -> int:
-        """Slots that a task sent now would find empty (contract §4.1)."""
-        return max(0, self.slots - self.queued - self.in_flight)
+        """Slots that a task sent now would find empty (contract §4.1). A node that does not tell its slots has one, or
+        no task that waits for a free one would ever go there.
+        """
+        return max(0, (self.slots or 1) - self.queued - self.in_flight) if self.info else 0

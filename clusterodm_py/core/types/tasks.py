@@ -91,9 +91,9 @@ class Task:
     priority: int = 0
     """Among the tasks of one owner, and between owners that are served alike, the higher goes first."""
     child: bool = False
-    """A submodel of a split: it carries seed.zip, and the client that waits for it takes 10 for "limit reached"."""
+    """A submodel of a split, known by its seed.zip."""
     waiting: bool = False
-    """Queued, and a node with a free slot was looked for in vain."""
+    """Queued, and told so to clients: a node with a free slot was looked for in vain."""
     moves: int = 0
     """How often it was taken from a node that was gone."""
     retries: int = 0
