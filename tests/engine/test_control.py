@@ -144,7 +144,7 @@ async def test_a_restart_runs_again_on_its_node_and_is_followed(tmp_path: Path, 
         await until(lambda: parts.state() is TaskState.FINISHED)
 
 
-async def test_a_task_no_node_took_is_restarted_from_the_spool_with_a_clean_output(tmp_path: Path) -> None:
+async def test_a_task_no_node_took_is_restarted_from_the_spool_and_its_output_goes_on(tmp_path: Path) -> None:
     async with ScriptedNode() as other, engine(tmp_path, other.node) as parts:
         lines = ("waiting", "sending", "failed")
         task = a_task(state=TaskState.FAILED, attempts=3, lines=lines, error="failed", ended=NOW)
@@ -152,7 +152,7 @@ async def test_a_task_no_node_took_is_restarted_from_the_spool_with_a_clean_outp
         assert await parts.control.restart(parts.record(), None) == OK
         await until(lambda: parts.state() is TaskState.ON_NODE)
         record = parts.record()
-        assert (record.error, record.ended, record.attempts, record.lines) == (None, None, 1, ())
+        assert (record.error, record.ended, record.attempts, record.lines) == (None, None, 1, lines)
 
 
 async def test_other_options_for_a_task_no_node_took_are_not_silently_ignored(tmp_path: Path) -> None:
