@@ -19,7 +19,7 @@ from clusterodm_py.core.placement import Need, Use, Why, candidates, next_turn, 
 from clusterodm_py.core.queue import Queue, Waiting
 from clusterodm_py.core.rules import Rules
 from clusterodm_py.core.shares import Shares
-from clusterodm_py.core.types import Health, Node, NodeId, NodeView, OwnerId, Task, TaskId
+from clusterodm_py.core.types import Node, NodeId, NodeView, OwnerId, Task, TaskId
 from clusterodm_py.engine.background import woken
 from clusterodm_py.engine.health import Watch
 from clusterodm_py.engine.notices import Notices
@@ -180,7 +180,7 @@ class Scheduler:
             if found is None:
                 break
             entry, best = found
-            view = self._home(entry, fleet) or best
+            view = self._at_home(entry, fleet, best)
             fleet.put(replace(view, in_flight=view.in_flight + 1, turn=turn + len(chosen)))
             had[entry.owner] += 1
             chosen.append((self._take(entry), view))
@@ -192,16 +192,12 @@ class Scheduler:
         for entry in sorted(self._queue, key=lambda entry: entry.since):
             placed = place(views, Need(images=entry.images, exclude=entry.exclude))
             if isinstance(placed, Use):
-                return [(self._take(entry), self._home(entry, fleet) or placed.view)]
+                return [(self._take(entry), self._at_home(entry, fleet, placed.view))]
         return []
 
-    def _home(self, entry: Waiting, fleet: Fleet) -> NodeView | None:
-        """The node that has the task's files already, where it can take the task."""
-        node = self.warm(entry.task)
-        view = fleet.get(node) if node is not None else None
+    def _at_home(self, entry: Waiting, fleet: Fleet, best: NodeView) -> NodeView:
         need = Need(images=entry.images, exclude=entry.exclude)
-        fits = view is not None and view.health is Health.UP and candidates([view], need)
-        return view if fits else None
+        return fleet.at_home(self.warm(entry.task), need, best)
 
     def _take(self, entry: Waiting) -> _Applicant:
         self._queue.remove(entry.task)

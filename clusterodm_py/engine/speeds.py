@@ -7,6 +7,7 @@ from typing import Final
 
 from clusterodm_py.core import speeds
 from clusterodm_py.core.errors import StoreTrouble
+from clusterodm_py.core.options import is_parent
 from clusterodm_py.core.types import NodeId, Task
 from clusterodm_py.engine.background import Background
 from clusterodm_py.store.base import Store
@@ -34,6 +35,8 @@ class Speeds:
 
     def finished(self, task: Task, node: NodeId) -> None:
         """`node` finished `task`: learn from it."""
+        if is_parent(task.options):  # it mostly waits for its children, wherever they run
+            return
         seconds = task.report.processing_time / 1000 if task.report else 0.0
         learned = speeds.learn(self._known.get(node), task.images, seconds)
         if learned is None:

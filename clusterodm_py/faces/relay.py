@@ -19,9 +19,11 @@ from clusterodm_py.core.headers import forward_headers, reply_headers
 from clusterodm_py.core.types import Node, NodeId
 from clusterodm_py.faces.forms import chunks
 from clusterodm_py.faces.replies import Cors, Dropped
-from clusterodm_py.faces.splice import POSSIBLE, WORTHWHILE, Broken, pass_bytes, plain_socket
+from clusterodm_py.faces.splice import POSSIBLE, WORTHWHILE, pass_bytes
 from clusterodm_py.nodeodm.connection import Connection
-from clusterodm_py.nodeodm.quick import Answer, QuickGets
+from clusterodm_py.nodeodm.line import Answer
+from clusterodm_py.nodeodm.quick import QuickGets
+from clusterodm_py.nodeodm.sockets import Broken, plain_socket
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from clusterodm_py.engine.tracker import Tracker
 from clusterodm_py.engine.transcript import Transcript, own
 from clusterodm_py.faces.relay import Relay
 from clusterodm_py.faces.replies import Dropped, answer
-from clusterodm_py.nodeodm.quick import Answer
+from clusterodm_py.nodeodm.line import Answer
 from clusterodm_py.store.base import Store
 
 _ENDS: Final = re.compile(rb'"code":\s*[345]0')

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from clusterodm_py.nodeodm.sockets import Broken, duplicate, ready
+
 POSSIBLE: Final = hasattr(os, "splice")
 """Whether this platform has it."""
 
@@ -25,25 +27,13 @@ _PIPE: Final = 1024 * 1024
 _F_SETPIPE_SZ: Final = 1031
 
 
-class Broken(Exception):
-    """One of the two ends closed, or fell silent, before everything was passed."""
-
-
-def plain_socket(transport: asyncio.BaseTransport | None) -> int | None:
-    """The descriptor of an unencrypted, open connection; None for any other."""
-    if transport is None or transport.is_closing() or transport.get_extra_info("ssl_object") is not None:
-        return None
-    sock = transport.get_extra_info("socket")
-    return None if sock is None else int(sock.fileno())
-
-
 async def pass_bytes(source: int, target: int, count: int, silence: float) -> None:
     """Move `count` bytes from one non-blocking socket to the other, at the pace of the slower.
 
     The caller has seen to it that nobody else reads `source` or writes `target`. Raises Broken, also when the source
     sends nothing for `silence` seconds; a target may be as slow as it likes.
     """
-    with _duplicate(source) as reader, _duplicate(target) as writer, _pipe() as (inlet, outlet):
+    with duplicate(source) as reader, duplicate(target) as writer, _pipe() as (inlet, outlet):
         held = 0
         while count or held:
             try:
@@ -57,42 +47,13 @@ async def pass_bytes(source: int, target: int, count: int, silence: float) -> No
                     held += taken
             except BlockingIOError:
                 if not held:
-                    await _ready(reader, writing=False, seconds=silence)
+                    await ready(reader, writing=False, seconds=silence)
                     continue
             try:
                 held -= os.splice(outlet, writer, held, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
             except BlockingIOError:
-                await _ready(writer, writing=True, seconds=None)
+                await ready(writer, writing=True, seconds=None)
             await asyncio.sleep(0)
-
-
-async def _ready(descriptor: int, *, writing: bool, seconds: float | None) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    add(descriptor, _settle, ready)
-    try:
-        async with asyncio.timeout(seconds):
-            await ready
-    except TimeoutError:
-        raise Broken from None
-    finally:
-        remove(descriptor)
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-@contextmanager
-def _duplicate(descriptor: int) -> Iterator[int]:
-    """The event loop keeps the original for its transport and will not watch it for anybody else."""
-    copy = os.dup(descriptor)
-    try:
-        yield copy
-    finally:
-        os.close(copy)
 
 
 @contextmanager

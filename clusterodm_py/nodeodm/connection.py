@@ -131,13 +131,18 @@ class Connection:
             raise Unreachable(f"no answer within {seconds:g} s" if seconds else "timed out") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(_plain(error)) from None
-        if response.status != 200:
-            raise Unclear(f"answered with HTTP status {response.status}")
-        try:
-            answer: Json = json.loads(body)
-        except (ValueError, RecursionError):
-            raise Unclear("did not answer with JSON") from None
-        return answer
+        return parsed(response.status, body)
+
+
+def parsed(status: int, body: bytes) -> Json:
+    """The JSON of an answer. Raises Unclear when it is no JSON or its status is not 200."""
+    if status != 200:
+        raise Unclear(f"answered with HTTP status {status}")
+    try:
+        answer: Json = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Unclear("did not answer with JSON") from None
+    return answer
 
 
 def granted(answer: Json) -> Json:
@@ -155,9 +160,14 @@ def _quotable(text: str) -> str:
     return _SECRET.sub(r"\1***", " ".join(text[: 4 * _LONGEST_TEXT].split()))[:_LONGEST_TEXT]
 
 
-def _url(node: Node, path: str, query: str) -> URL:
+def target(node: Node, path: str, query: str = "") -> str:
+    """Path and query as they go on the wire, under the node's own token."""
     swapped = node_query(query, node.token)
-    return URL(f"{node.address.url}{path}{'?' + swapped if swapped else ''}", encoded=True)
+    return f"{path}?{swapped}" if swapped else path
+
+
+def _url(node: Node, path: str, query: str) -> URL:
+    return URL(f"{node.address.url}{target(node, path, query)}", encoded=True)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

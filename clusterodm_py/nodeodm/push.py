@@ -19,11 +19,13 @@ from uuid import uuid4
 from clusterodm_py.core.errors import ClusterError, NodeRefused, Unreachable
 from clusterodm_py.core.options import options_text
 from clusterodm_py.core.types import Json, Node, Task, TaskId
-from clusterodm_py.nodeodm.connection import Connection, Unclear, granted
+from clusterodm_py.nodeodm.connection import Connection, Unclear, granted, parsed, target
+from clusterodm_py.nodeodm.freight import POSSIBLE, Freight, Load
 
 logger = logging.getLogger(__name__)
 
 _CHUNK: Final = 256 * 1024
+_LARGEST_PIECE: Final = 1024 * 1024
 
 E = TypeVar("E", bound=Exception)
 
@@ -89,9 +91,9 @@ class Pusher:
         Raises NodeRefused when the node keeps refusing one, Unreachable when a connection broke: then files that were
         on the wire may or may not have arrived. What `parcels` raises goes on.
         """
-        delivery = _Delivery(aiter(parcels))
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Freight(node.address) as freight, asyncio.TaskGroup() as group:
+                delivery = _Delivery(aiter(parcels), freight)
                 for _ in range(self._policy.connections):
                     group.create_task(self._drain(node, task, delivery))
         except* (
@@ -116,7 +118,7 @@ class Pusher:
         tries = 0
         while True:
             try:
-                return await self._send(node, task, parcel)
+                return await self._send(node, task, parcel, delivery.freight)
             except (NodeRefused, Unclear) as error:
                 tries += 1
                 if tries >= (self._policy.file_tries if delivery.taken else self._policy.first_tries):
@@ -124,40 +126,77 @@ class Pusher:
                 logger.info("task=%s node=%s refused %s: %s", task, node.id, parcel.name, error)
             await asyncio.sleep(min(self._policy.file_pause, 0.25 * 2**tries))
 
-    async def _send(self, node: Node, task: TaskId, parcel: Parcel) -> None:
-        head, tail, headers = _envelope(parcel)
+    async def _send(self, node: Node, task: TaskId, parcel: Parcel, freight: Freight) -> None:
         timer = asyncio.timeout(self._policy.stall_seconds)
+        path = f"/task/new/upload/{task}"
         try:
             async with timer, _opened(parcel) as file:
-                body = self._body(head, file, tail, timer)
-                answer = await self._connection.json(
-                    node,
-                    "POST",
-                    f"/task/new/upload/{task}",
-                    headers=headers,
-                    data=body,
-                    seconds=None,
-                )
+                if POSSIBLE and not node.address.tls:
+                    answer = await self._shipped(node, path, parcel, file, timer, freight=freight)
+                else:
+                    answer = await self._streamed(node, path, parcel, file, timer)
         except TimeoutError:
             raise Unreachable(f"took no data for {self._policy.stall_seconds:g} s") from None
         if not _says(granted(answer), "success"):
             raise NodeRefused(f"did not acknowledge {parcel.name}")
 
+    async def _shipped(
+        self,
+        node: Node,
+        path: str,
+        parcel: Parcel,
+        file: BinaryIO,
+        timer: asyncio.Timeout,
+        *,
+        freight: Freight,
+    ) -> Json:
+        """From the disk to the socket without coming by."""
+        head, tail, headers = _envelope(parcel)
+        host = node.address.url.partition("//")[2]
+        lines = [f"POST {target(node, path)} HTTP/1.1", f"Host: {host}", "Accept: */*"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        piece = self._piece()
+        load = Load(
+            head="\r\n".join([*lines, "", ""]).encode() + head,
+            file=file,
+            size=parcel.size,
+            tail=tail,
+            piece=piece,
+        )
+        answer = await freight.send(load, lambda count: self._moved(count, timer))
+        return parsed(answer.status, answer.body)
+
+    async def _streamed(
+        self, node: Node, path: str, parcel: Parcel, file: BinaryIO, timer: asyncio.Timeout
+    ) -> Json:
+        head, tail, headers = _envelope(parcel)
+        body = self._body(head, file, parcel.size, tail, timer)
+        return await self._connection.json(node, "POST", path, headers=headers, data=body, seconds=None)
+
     async def _body(
-        self, head: bytes, file: BinaryIO, tail: bytes, timer: asyncio.Timeout
+        self, head: bytes, file: BinaryIO, left: int, tail: bytes, timer: asyncio.Timeout
     ) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        cap = self._policy.bytes_per_second
-        size = (
-            min(_CHUNK, cap) if cap else _CHUNK
-        )  # a second's worth: a slow upload shall not look like a stalled one
         yield head
-        while chunk := await asyncio.to_thread(file.read, size):
-            timer.reschedule(loop.time() + self._policy.stall_seconds)
+        while left:
+            chunk = await asyncio.to_thread(file.read, min(left, _CHUNK, self._piece()))
+            if not chunk:  # sent what there is, the node would wait for the rest for ever
+                raise OSError("the file is shorter here than it was")
+            left -= len(chunk)
             yield chunk
-            if cap:
-                await asyncio.sleep(len(chunk) / cap)
+            await self._moved(len(chunk), timer)
         yield tail
+
+    def _piece(self) -> int:
+        """Bytes between two pauses: a fraction of a second's worth, or a slow upload would look like a stalled one."""
+        cap = self._policy.bytes_per_second
+        return max(1, min(_LARGEST_PIECE, cap // 4)) if cap else _LARGEST_PIECE
+
+    async def _moved(self, count: int, timer: asyncio.Timeout) -> None:
+        """So many bytes more are on their way: the connection is alive, and may have to pause (contract §5.5)."""
+        pause = count / self._policy.bytes_per_second if self._policy.bytes_per_second else 0.0
+        timer.reschedule(asyncio.get_running_loop().time() + pause + self._policy.stall_seconds)
+        if pause:
+            await asyncio.sleep(pause)
 
     async def _init(self, node: Node, task: TaskId, fields: Iterable[tuple[str, str]]) -> None:
         boundary = uuid4().hex
@@ -174,6 +213,7 @@ class _Delivery:
     """The files of one upload, shared by its connections."""
 
     waiting: AsyncIterator[Parcel]
+    freight: Freight
     taken: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """An async generator cannot be asked by two at once."""

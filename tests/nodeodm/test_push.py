@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
+from clusterodm_py.core.errors import NodeRefused, NodeTrouble, UnknownTask, Unreachable
 from clusterodm_py.core.types import OptionValue, TaskRequest
+from clusterodm_py.nodeodm import push
 from clusterodm_py.nodeodm.connection import Connection, Unclear
 from clusterodm_py.nodeodm.push import Parcel, Pusher, PushPolicy
 from clusterodm_py.simulated import Behaviour, SimulatedNode
@@ -24,6 +28,12 @@ def parcels(folder: Path, count: int, size: int = 100) -> list[Parcel]:
         path.write_bytes(bytes([number % 256]) * size)
         found.append(Parcel(path.name, path, size))
     return found
+
+
+@pytest.fixture(params=["sendfile", "without sendfile"], autouse=True)
+def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some platforms do not have it, and no TLS connection does: whatever is promised holds on both ways."""
+    monkeypatch.setattr(push, "POSSIBLE", request.param == "sendfile")
 
 
 @pytest.fixture
@@ -168,3 +178,76 @@ async def test_a_name_cannot_break_out_of_its_header(
     path.write_bytes(b"abc")
     await pusher.upload(other.node, ID, [Parcel('a"\r\nX: y.jpg', path, 3)])
     assert b'filename="a%22%0D%0AX: y.jpg"\r\n' in other.bodies[0][1]
+
+
+async def test_parcels_are_sent_as_they_come_and_until_their_source_ends(
+    tmp_path: Path, pusher: Pusher
+) -> None:
+    sent, more = parcels(tmp_path, 12), asyncio.Event()
+
+    async def source() -> AsyncIterator[Parcel]:
+        for parcel in sent[:5]:
+            yield parcel
+        await more.wait()
+        for parcel in sent[5:]:
+            yield parcel
+
+    async with SimulatedNode(Behaviour(seconds=60)) as simulated:
+        node = closed_port_node()
+        node = replace(node, address=replace(node.address, port=simulated.port))
+        await pusher.init(node, a_task())
+        delivery = asyncio.create_task(pusher.deliver(node, ID, source()))
+        async with asyncio.timeout(5):
+            while len(simulated._submission.uploads[ID].files) < 5:
+                await asyncio.sleep(0.01)
+        assert not delivery.done()
+        more.set()
+        await delivery
+        await pusher.commit(node, ID)
+        assert dict(simulated.tasks[ID].files) == {parcel.name: parcel.size for parcel in sent}
+
+
+async def test_what_the_source_raises_goes_on(tmp_path: Path, other: ScriptedNode, pusher: Pusher) -> None:
+    async def source() -> AsyncIterator[Parcel]:
+        yield parcels(tmp_path, 1)[0]
+        raise UnknownTask("gone")
+
+    with pytest.raises(UnknownTask):
+        await pusher.deliver(other.node, ID, source())
+
+
+async def test_a_file_that_became_shorter_is_not_sent_as_a_whole_one(
+    tmp_path: Path, other: ScriptedNode, pusher: Pusher
+) -> None:
+    (short,) = parcels(tmp_path, 1, 300_000)
+    short.path.write_bytes(b"x" * 1000)
+    with pytest.raises(NodeTrouble):
+        await pusher.upload(other.node, ID, [short])
+
+
+async def test_large_files_arrive_whole_from_a_node_that_reads_slowly(tmp_path: Path, pusher: Pusher) -> None:
+    received = bytearray()
+
+    async def read_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
+        while len(received) < length:
+            received.extend(await reader.read(200_000))
+            await asyncio.sleep(0)
+        body = b'{"success":true}'
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        writer.write(body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(read_slowly, "127.0.0.1", 0)
+    async with server:
+        node = closed_port_node()
+        node = replace(node, address=replace(node.address, port=server.sockets[0].getsockname()[1]))
+        content = os.urandom(20_000_000)
+        path = tmp_path / "large.tif"
+        path.write_bytes(content)
+        await pusher.upload(node, ID, [Parcel("large.tif", path, len(content))])
+    assert content in bytes(received)
