@@ -15,7 +15,7 @@ from clusterodm_py.core.errors import NodeRefused, NodeTrouble, Unreachable
 from clusterodm_py.core.types import Node, Task, TaskState
 from clusterodm_py.nodeodm.client import NodeClient
 from clusterodm_py.nodeodm.connection import Closed, Unclear
-from clusterodm_py.nodeodm.push import Parcel, Pusher
+from clusterodm_py.nodeodm.push import Parcel, Pusher, each
 from clusterodm_py.store.base import Store
 from clusterodm_py.uploads.spool import Spool
 
@@ -103,7 +103,7 @@ class Handover:
                 await self._pusher.wipe(node, task.id)
             await self._pusher.init(node, task)
             begun = True
-            await self._pusher.upload(node, task.id, parcels)
+            await self._pusher.deliver(node, task.id, each(parcels))
         except NodeTrouble as trouble:
             if dirty and not begun and await self._has(node, task):
                 return Taken()

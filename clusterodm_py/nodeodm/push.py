@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -80,10 +80,6 @@ class Pusher:
     async def init(self, node: Node, task: Task) -> None:
         """Announce the task under its own id. A node that has a task of this id already refuses."""
         await self._init(node, task.id, _fields(task))
-
-    async def upload(self, node: Node, task: TaskId, parcels: Sequence[Parcel]) -> None:
-        """Send every parcel, as `deliver` does."""
-        await self.deliver(node, task, _each(parcels))
 
     async def deliver(self, node: Node, task: TaskId, parcels: AsyncIterable[Parcel]) -> None:
         """Send every parcel, as they come.
@@ -223,7 +219,8 @@ class _Delivery:
             return await anext(self.waiting, None)
 
 
-async def _each(parcels: Sequence[Parcel]) -> AsyncIterator[Parcel]:
+async def each(parcels: Iterable[Parcel]) -> AsyncIterator[Parcel]:
+    """Parcels that are all there, for `deliver`."""
     for parcel in parcels:
         yield parcel
 

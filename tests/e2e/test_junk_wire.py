@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+from pathlib import Path
 
 import pytest
 
@@ -147,15 +148,21 @@ async def test_a_doubled_token_is_401(unharmed: ProxyProcess, query: str) -> Non
         assert "content-type" not in reply.headers
 
 
+def beside_the_uploads(proxy: ProxyProcess) -> set[Path]:
+    """Every path around the program but those in its spool, and on the node to which it passes them on."""
+    paths = proxy.data.parent.rglob("*")
+    return {path for path in paths if "data/spool" not in str(path) and "/node/" not in str(path)}
+
+
 async def test_any_file_name_is_only_a_name(unharmed: ProxyProcess, standing: Standing) -> None:
-    outside = {path for path in unharmed.data.parent.rglob("*") if "data/spool" not in str(path)}
+    outside = beside_the_uploads(unharmed)
     task = (await init(unharmed))["uuid"]
     body = form(*(file_part(name, name.encode()) for name in NAMES))
     reply = await ask(unharmed.port, request("POST", f"/task/new/upload/{task}", body, kind=FORM))
     assert reply.json == {"success": True}
     files = list((unharmed.data / "spool" / task / "files").iterdir())
     assert sorted(path.read_bytes() for path in files) == sorted(name.encode() for name in NAMES)
-    assert {path for path in unharmed.data.parent.rglob("*") if "data/spool" not in str(path)} == outside
+    assert beside_the_uploads(unharmed) == outside
     assert await commit(unharmed, task) == {"uuid": task}
     assert await ended(unharmed, task) == 40
     assert len(standing.node.tasks[task].files) == len(NAMES)

@@ -15,7 +15,7 @@ from clusterodm_py.core.errors import NodeRefused, NodeTrouble, UnknownTask, Unr
 from clusterodm_py.core.types import OptionValue, TaskRequest
 from clusterodm_py.nodeodm import push
 from clusterodm_py.nodeodm.connection import Connection, Unclear
-from clusterodm_py.nodeodm.push import Parcel, Pusher, PushPolicy
+from clusterodm_py.nodeodm.push import Parcel, Pusher, PushPolicy, each
 from clusterodm_py.simulated import Behaviour, SimulatedNode
 from harness.engine import ID, QUICK_PUSH, a_task, closed_port_node
 from harness.scripted_node import Drop, Hold, ScriptedNode, Status
@@ -53,7 +53,7 @@ async def test_everything_arrives_once_under_its_name(tmp_path: Path, pusher: Pu
         )
         sent = parcels(tmp_path, 20)
         await pusher.init(node, task)
-        await pusher.upload(node, ID, sent)
+        await pusher.deliver(node, ID, each(sent))
         await pusher.commit(node, ID)
         received = simulated.tasks[ID]
         assert dict(received.files) == {parcel.name: parcel.size for parcel in sent}
@@ -69,7 +69,7 @@ async def test_a_refused_file_is_offered_again(
     tmp_path: Path, other: ScriptedNode, pusher: Pusher, reply: object
 ) -> None:
     other.replies["upload"] = [reply, {"success": True}]
-    await pusher.upload(other.node, ID, parcels(tmp_path, 1))
+    await pusher.deliver(other.node, ID, each(parcels(tmp_path, 1)))
     assert other.count("upload") == 2
 
 
@@ -78,7 +78,7 @@ async def test_a_node_that_refuses_every_file_is_given_up(
 ) -> None:
     other.replies["upload"] = {"error": "no"}
     with pytest.raises(NodeRefused):
-        await pusher.upload(other.node, ID, parcels(tmp_path, 1))
+        await pusher.deliver(other.node, ID, each(parcels(tmp_path, 1)))
     assert other.count("upload") == QUICK_PUSH.first_tries
 
 
@@ -94,7 +94,7 @@ async def test_connections_that_fail_in_different_ways_at_once_are_one_trouble(
     other.replies["upload"] = [Drop(), {"error": "no"}]
     pusher = Pusher(connection, PushPolicy(connections=2, first_tries=1))
     with pytest.raises(NodeTrouble):
-        await pusher.upload(other.node, ID, parcels(tmp_path, 2))
+        await pusher.deliver(other.node, ID, each(parcels(tmp_path, 2)))
 
 
 async def test_a_broken_connection_ends_the_upload_since_nobody_knows_what_arrived(
@@ -102,7 +102,7 @@ async def test_a_broken_connection_ends_the_upload_since_nobody_knows_what_arriv
 ) -> None:
     other.replies["upload"] = Drop()
     with pytest.raises(Unreachable):
-        await pusher.upload(other.node, ID, parcels(tmp_path, 1))
+        await pusher.deliver(other.node, ID, each(parcels(tmp_path, 1)))
     assert other.count("upload") == 1
 
 
@@ -112,7 +112,7 @@ async def test_a_node_that_takes_nothing_more_is_given_up(
     hold = other.replies["upload"] = Hold({"success": True})
     pusher = Pusher(connection, PushPolicy(stall_seconds=0.1))
     with pytest.raises(Unreachable, match="took no data"):
-        await pusher.upload(other.node, ID, parcels(tmp_path, 1))
+        await pusher.deliver(other.node, ID, each(parcels(tmp_path, 1)))
     hold.open.set()
 
 
@@ -121,7 +121,7 @@ async def test_a_slow_upload_is_not_a_stalled_one(
 ) -> None:
     # 50 bytes take longer than the stall time in one piece, and come in pieces small enough.
     pusher = Pusher(connection, PushPolicy(stall_seconds=1.3, bytes_per_second=30))
-    await pusher.upload(other.node, ID, parcels(tmp_path, 1, size=50))
+    await pusher.deliver(other.node, ID, each(parcels(tmp_path, 1, size=50)))
 
 
 async def test_an_answer_before_the_body_was_sent_is_a_refusal_or_a_break(
@@ -130,7 +130,7 @@ async def test_an_answer_before_the_body_was_sent_is_a_refusal_or_a_break(
     other.replies["upload"] = Status(413)
     pusher = Pusher(connection, PushPolicy(first_tries=1))
     with pytest.raises(Unreachable):
-        await pusher.upload(other.node, ID, parcels(tmp_path, 1, size=5_000_000))
+        await pusher.deliver(other.node, ID, each(parcels(tmp_path, 1, size=5_000_000)))
 
 
 async def test_a_file_that_vanished_is_a_trouble_and_no_hang(
@@ -138,7 +138,7 @@ async def test_a_file_that_vanished_is_a_trouble_and_no_hang(
 ) -> None:
     lost = Parcel("a.jpg", tmp_path / "lost.jpg", 10)
     with pytest.raises(NodeTrouble, match="cannot be read here: No such file"):
-        await pusher.upload(other.node, ID, [lost])
+        await pusher.deliver(other.node, ID, each([lost]))
 
 
 @pytest.mark.parametrize("reply", [{}, {"uuid": "another"}, [[]], Status(500)])
@@ -163,10 +163,10 @@ async def test_a_wipe_makes_a_node_forget_an_upload(tmp_path: Path, connection: 
         node = replace(node, address=replace(node.address, port=simulated.port))
         sent = parcels(tmp_path, 2)
         await pusher.init(node, a_task())
-        await pusher.upload(node, ID, sent)
+        await pusher.deliver(node, ID, each(sent))
         assert await pusher.wipe(node, ID)
         await pusher.init(node, a_task())
-        await pusher.upload(node, ID, sent)
+        await pusher.deliver(node, ID, each(sent))
         await pusher.commit(node, ID)
         assert dict(simulated.tasks[ID].files) == {parcel.name: parcel.size for parcel in sent}
 
@@ -176,7 +176,7 @@ async def test_a_name_cannot_break_out_of_its_header(
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc")
-    await pusher.upload(other.node, ID, [Parcel('a"\r\nX: y.jpg', path, 3)])
+    await pusher.deliver(other.node, ID, each([Parcel('a"\r\nX: y.jpg', path, 3)]))
     assert b'filename="a%22%0D%0AX: y.jpg"\r\n' in other.bodies[0][1]
 
 
@@ -222,7 +222,7 @@ async def test_a_file_that_became_shorter_is_not_sent_as_a_whole_one(
     (short,) = parcels(tmp_path, 1, 300_000)
     short.path.write_bytes(b"x" * 1000)
     with pytest.raises(NodeTrouble):
-        await pusher.upload(other.node, ID, [short])
+        await pusher.deliver(other.node, ID, each([short]))
 
 
 async def test_large_files_arrive_whole_from_a_node_that_reads_slowly(tmp_path: Path, pusher: Pusher) -> None:
@@ -249,5 +249,5 @@ async def test_large_files_arrive_whole_from_a_node_that_reads_slowly(tmp_path: 
         content = os.urandom(20_000_000)
         path = tmp_path / "large.tif"
         path.write_bytes(content)
-        await pusher.upload(node, ID, [Parcel("large.tif", path, len(content))])
+        await pusher.deliver(node, ID, each([Parcel("large.tif", path, len(content))]))
     assert content in bytes(received)
