@@ -52,6 +52,7 @@ def _measured(rounds: int, folder: Path, what: str, pace: float) -> None:
     with (
         servers.node(folder, "--seconds", "0.1", "--slots", "64") as node,
         servers.proxy(folder, node) as (proxy, pid),
+        servers.nginx(folder, node) as nginx,
     ):
         afters: list[float] = []
 
@@ -63,11 +64,14 @@ def _measured(rounds: int, folder: Path, what: str, pace: float) -> None:
         def directly() -> float:
             return load.upload(node, load.begin_at_node(node), FILES, SIZE, pace=pace)
 
+        def through_nginx() -> float:
+            return load.upload(nginx, load.begin_at_node(nginx), FILES, SIZE, pace=pace)
+
         used = cpu_seconds(pid)
-        direct, ours = medians(rounds, directly, through)
+        direct, ours, its = medians(rounds, directly, through, through_nginx)
         used = (cpu_seconds(pid) - used) / (rounds * FILES * SIZE / 1e9)
     first = f"first byte to running, 500 MB in 100 files, {what}: s"
-    row(first, f"{direct:.2f}", f"{ours:.2f}", "", f"{ours / direct:.2f}", "")
+    row(first, f"{direct:.2f}", f"{ours:.2f}", f"{its:.2f}", f"{ours / direct:.2f}", f"{ours / its:.2f}")
     waited = 1000 * statistics.median(afters)
     row(f"... of it after the commit was answered, {what}: ms", "", f"{waited:.0f}", "", "", "")
     row(f"... the proxy's CPU per GB received and passed on, {what}: s", "", f"{used:.2f}", "", "", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -67,6 +67,16 @@ Placement: TypeAlias = Use | Wait | Refuse
 def reference(views: Iterable[NodeView]) -> NodeView | None:
     """The node that speaks for all, in engine, options and web page: the first online one, locked or not."""
     return next((view for view in views if view.online), None)
+
+
+def online(view: NodeView) -> bool:
+    """Whether a node may be the reference one."""
+    return view.online
+
+
+def fits(need: Need) -> Callable[[NodeView], bool]:
+    """Whether a node may have such a task, be it that the task must wait for a slot there."""
+    return lambda view: _obstacle(view, need) is None
 
 
 def place(views: Sequence[NodeView], need: Need, rules: Rules = DEFAULT, *, late: bool = False) -> Placement:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from clusterodm_py.core.errors import NodeTrouble, Refused
-from clusterodm_py.core.placement import reference
+from clusterodm_py.core.placement import online
 from clusterodm_py.core.types import NodeId, NodeView, OptionSpec
 from clusterodm_py.engine.health import Watch
 from clusterodm_py.nodeodm.client import NodeClient
@@ -47,7 +47,7 @@ class Catalog:
         A kept answer serves while the node does not give one. Raises Refused when no node is online or the node
         never told.
         """
-        view = reference(await self._watch.views())
+        view = await self._watch.first(online)
         if view is None:
             raise Refused("Cannot compute /options, no nodes are online.")
         async with self._one:

@@ -9,14 +9,13 @@ import asyncio
 import logging
 import math
 from binascii import crc32
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from clusterodm_py.core.errors import NodeRefused, NodeTrouble
 from clusterodm_py.core.failover import Silence
 from clusterodm_py.core.lifecycle import HealthPolicy, node_health
-from clusterodm_py.core.placement import next_turn
 from clusterodm_py.core.types import Health, Node, NodeId, NodeInfo, NodeView
 from clusterodm_py.engine.background import Background, woken
 from clusterodm_py.nodeodm.client import NodeClient
@@ -90,6 +89,7 @@ class Watch:
         self._left: dict[NodeId, float] = {}
         """When nodes that are not registered any more were removed."""
         self._began = math.inf
+        self._turn = 0
         self._improved = asyncio.Event()
         self.improved: Callable[[], None] = lambda: None
         """Called when a node may take tasks that it did not take before; set by whoever gives them out."""
@@ -123,27 +123,31 @@ class Watch:
 
     async def views(self) -> tuple[NodeView, ...]:
         """One view per node, in list order, with the slots held at this moment."""
+        return tuple(await self._seen())
+
+    async def first(self, fits: Callable[[NodeView], bool]) -> NodeView | None:
+        """The first node in list order that `fits`. Looks no further: of a thousand nodes, mostly at one."""
+        return next((view for view in await self._seen() if fits(view)), None)
+
+    async def _seen(self) -> Iterator[NodeView]:
         held, promised = await self._store.tasks.in_flight(), self.promised()
-        nodes = await self._store.nodes.all()
-        return tuple(self._view(node.id, node, held, promised) for node in nodes)
+        return (self._view(node.id, node, held, promised) for node in await self._store.nodes.all())
 
     async def view(self, node: NodeId) -> NodeView | None:
         """The view of one node; None when no such node is registered."""
         known = await self._store.nodes.get(node)
-        if known is None:
-            return None
-        return self._view(node, known, await self._store.tasks.in_flight(), self.promised())
+        held = await self._store.tasks.in_flight()
+        return None if known is None else self._view(node, known, held, self.promised())
 
     def picked(self, node: NodeId) -> None:
         """Note that `node` was chosen: equals take turns (contract §4.3)."""
+        self._turn += 1
         if watched := self._watched.get(node):
-            turn = next_turn(other.view for other in self._watched.values())
-            watched.view = replace(watched.view, turn=turn)
+            watched.view = replace(watched.view, turn=self._turn)
 
     def health_of(self, node: NodeId) -> Health | None:
         """None when no such node is registered."""
-        watched = self._watched.get(node)
-        return watched.view.health if watched else None
+        return watched.view.health if (watched := self._watched.get(node)) else None
 
     def silence(self, node: NodeId) -> Silence | None:
         """How long questions to a node that is down have stayed without an answer; None while it can be asked.
@@ -154,9 +158,8 @@ class Watch:
         watched = self._watched.get(node)
         if watched is None:
             return Silence(_now() - self._left.get(node, self._began))
-        if watched.view.health is not Health.DOWN:
-            return None
-        return Silence(max(0.0, watched.missed - watched.spoke), refused=watched.closed)
+        silence = Silence(max(0.0, watched.missed - watched.spoke), refused=watched.closed)
+        return silence if watched.view.health is Health.DOWN else None
 
     def was_away(self, node: NodeId, since: float) -> bool:
         """Whether the node may have been down at some moment after `since`; true where nobody was watching."""

@@ -21,7 +21,7 @@ from clusterodm_py.core.errors import (
     StoreTrouble,
     UnknownTask,
 )
-from clusterodm_py.core.placement import Need, Refuse, place, reference
+from clusterodm_py.core.placement import Need, Refuse, fits, online, place
 from clusterodm_py.core.requests import task_request
 from clusterodm_py.core.types import ACTIVE, Access, Task, TaskId, TaskRequest, TaskState
 from clusterodm_py.core.wire import valid_uuid
@@ -97,7 +97,7 @@ class Intake:
 
     async def begin(self, access: Access, task_id: TaskId, request: TaskRequest) -> None:
         """Init: check everything that can be checked before files arrive, and keep what was asked for."""
-        if reference(await self._watch.views()) is None:
+        if await self._watch.first(online) is None:
             raise Refused("Cannot create the task: no nodes are online. Add one or wait until one is back.")
         limit.check_concurrent(await self._store.tasks.active(access.owner), access.limits)
         await self._wishes.check(access, request.options)
@@ -182,9 +182,10 @@ class Intake:
         limit.check_concurrent(await self._store.tasks.active(access.owner), access.limits)
         if error := await self._access.approve(access, len(files)):
             raise Refused(error)
-        match place(await self._watch.views(), Need(images=len(files))):
-            case Refuse(message=message):
-                raise Refused(message)
+        need = Need(images=len(files))
+        if await self._watch.first(fits(need)) is None:
+            placed = place(await self._watch.views(), need)
+            raise Refused(placed.message if isinstance(placed, Refuse) else "No nodes available")
 
     async def _queue(self, access: Access, task: Task, ready: Callable[[Task], Task]) -> Task | None:
         """The record as it is queued; None when somebody else committed the task at this very moment."""

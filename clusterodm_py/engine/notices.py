@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from clusterodm_py.core.options import is_parent
-from clusterodm_py.core.placement import Need, candidates
+from clusterodm_py.core.placement import Need, fits
 from clusterodm_py.core.types import SERVED, NodeView, Task, TaskState
 from clusterodm_py.engine.records import change
 from clusterodm_py.store.base import Store
@@ -68,7 +68,7 @@ class Notices:
 
 def _told(task: Task, views: Sequence[NodeView], *, stuck: bool) -> Task:
     need = Need(images=task.images)
-    line = WAITING if any(candidates([view], need) for view in views) else NOBODY
+    line = WAITING if any(map(fits(need), views)) else NOBODY
     return replace(_with_line(task, line), waiting=not task.child or stuck)
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from clusterodm_py.core.errors import ClusterError, NodeTrouble, UnknownTask
-from clusterodm_py.core.fleet import Fleet
 from clusterodm_py.core.placement import Need, candidates
 from clusterodm_py.core.types import Node, NodeId, NodeView, OptionValue, Task, TaskId, TaskState
 from clusterodm_py.engine.background import Background
@@ -183,11 +182,10 @@ class Pipelines:
         """The best node with a slot that nobody else hopes for."""
         files = len(await self._spool.files(pipe.task))
         need = Need(images=max(1, files), exclude=frozenset(pipe.tried))
-        best = candidates(await self._watch.views(), need)[:_CANDIDATES]
-        await self._watch.freshen(
-            [view.node.id for view in best], max_age=1.0, patience=self._policy.patience
-        )
-        view = Fleet(await self._watch.views()).best(need)
+        best = [view.node.id for view in candidates(await self._watch.views(), need)[:_CANDIDATES]]
+        await self._watch.freshen(best, max_age=1.0, patience=self._policy.patience)
+        fresh = [view for node in best if (view := await self._watch.view(node))]
+        view = next(iter(candidates(fresh, need)), None)
         return view if view is not None and view.free > view.promised else None
 
     async def _pass_on(self, pipe: Pipe, view: NodeView) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from clusterodm_py.core.fleet import Fleet
-from clusterodm_py.core.placement import Need, Use, Why, candidates, next_turn, place, reasons
+from clusterodm_py.core.placement import Need, Use, Why, candidates, fits, next_turn, place, reasons
 from clusterodm_py.core.queue import Queue, Waiting
 from clusterodm_py.core.rules import Rules
 from clusterodm_py.core.shares import Shares
@@ -133,9 +133,13 @@ class Scheduler:
             return
         newcomers = dict(self._newcomers)
         await self._freshen(newcomers)
-        self._release_tried(await self._watch.views())
-        while batch := await self._choose():
-            await asyncio.gather(*(self._reserve(applicant, view) for applicant, view in batch))
+        await self._release_tried()
+        while len(self._queue):
+            views = await self._watch.views()
+            batch = await self._late(views) if self._policy.late else self._eager(views)
+            if not batch:
+                break
+            await asyncio.gather(*(self._reserve(applicant, view, views) for applicant, view in batch))
         await self._tell(newcomers)
 
     async def _freshen(self, newcomers: dict[TaskId, _Applicant]) -> None:
@@ -153,10 +157,10 @@ class Scheduler:
                 wanted.update(view.node.id for view in best if homeless or view.free)
         await self._watch.freshen(wanted, max_age=FRESH_SECONDS, patience=self._policy.patience)
 
-    def _release_tried(self, views: Sequence[NodeView]) -> None:
+    async def _release_tried(self) -> None:
         """Tell those for whom no untried node is left, before which nodes that failed them count again."""
-        for each in list(self._applicants.values()):
-            if not each.entry.exclude or candidates(views, each.need):
+        for each in [each for each in self._applicants.values() if each.entry.exclude]:
+            if await self._watch.first(fits(each.need)) is not None:
                 continue
             tried = each.entry.exclude - set(each.task.avoid)
             if tried:
@@ -165,12 +169,8 @@ class Scheduler:
                 each.entry = replace(each.entry, exclude=frozenset())
                 self._queue.put(each.entry)
 
-    async def _choose(self) -> list[tuple[_Applicant, NodeView]]:
-        """Who gets which slot now. Whoever is chosen is out of the queue."""
-        views = await self._watch.views()
-        return await self._late(views) if self._policy.late else self._eager(views)
-
     async def _late(self, views: Sequence[NodeView]) -> list[tuple[_Applicant, NodeView]]:
+        """Who gets which free slot now. Whoever is chosen is out of the queue."""
         fleet = Fleet(views, self._policy.rules)
         had = await self._had()
         turn = next_turn(views)
@@ -203,11 +203,11 @@ class Scheduler:
         self._queue.remove(entry.task)
         return self._applicants[entry.task]
 
-    async def _reserve(self, applicant: _Applicant, view: NodeView) -> None:
+    async def _reserve(self, applicant: _Applicant, view: NodeView, views: Sequence[NodeView]) -> None:
         """Hold the slot; the task is back in the queue where somebody else was faster."""
         if applicant.bound.done():
             return
-        whys = place(await self._watch.views(), applicant.need).whys
+        whys = place(views, applicant.need).whys
         lines = _reasons(whys, view.node.id, warm=self.warm(applicant.task.id) == view.node.id)
         room = view.free + view.in_flight if view.free else None
         try:
@@ -231,6 +231,8 @@ class Scheduler:
             self._newcomers.pop(task, None)
         left = [each for each in self._applicants.values() if not each.bound.done()]
         new = [each for each in left if each.task.id in newcomers or each.task.child]
+        if not new:
+            return
         for told in await self._notices.tell([each.task for each in new], await self._watch.views()):
             if applicant := self._applicants.get(told.id):
                 applicant.task = told

@@ -15,7 +15,7 @@ from clusterodm_py.auth.base import AccessService
 from clusterodm_py.core import routing
 from clusterodm_py.core.errors import BadRequest, ClusterError
 from clusterodm_py.core.options import limited_specs, specs_json
-from clusterodm_py.core.placement import reference, waiting
+from clusterodm_py.core.placement import online, waiting
 from clusterodm_py.core.types import Access, TaskState
 from clusterodm_py.core.wire import asks_for_401, info_json, user_token
 from clusterodm_py.engine.catalog import Catalog
@@ -130,7 +130,7 @@ class Proxy:
         return replies.answer(info_json(views, access.limits, waiting=held_up, version=__version__))
 
     async def _reference(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        view = reference(await self.watch.views())
+        view = await self.watch.first(online)
         if view is None:
             return replies.failure("No nodes available")
         return await self.relay.stream(request, view.node, path, query)
