@@ -71,7 +71,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             folder = Path(name)
             spool = folder / "spool"
-            full = small_disk(spool, 24 * MB)
+            full = small_disk(spool, 14 * MB)
             try:
                 plan = Plan(tasks=arguments.tasks, large=9 * MB if full else 0)
                 problems += asyncio.run(storm(plan, seed, folder, spool))

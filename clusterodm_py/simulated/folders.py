@@ -58,7 +58,9 @@ class Folders:
         images = self.images(task)
         with self._lock:
             if self.upload(task).exists():
-                self.project(task).mkdir(parents=True, exist_ok=True)
+                # Left by a task of this id that a crash made us forget; NodeODM deletes such folders when it starts.
+                shutil.rmtree(self.project(task), ignore_errors=True)
+                self.project(task).mkdir(parents=True)
                 self.upload(task).rename(images)
             files = list(images.iterdir()) if images.exists() else []
             for path in files:

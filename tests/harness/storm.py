@@ -87,7 +87,7 @@ class Storm:
             task = (await init(self.proxy))["uuid"]
             for name, content in files.items():
                 answer = await upload(self.proxy, task, {name: content})
-                self.refused += "room" in str(answer).lower()
+                self.refused += "free space" in str(answer) or "other tasks have ended" in str(answer)
                 assert answer == {"success": True}, answer
                 await asyncio.sleep(mine.uniform(0, 0.05))
             answer = await self._commit(task)

@@ -157,3 +157,17 @@ async def test_a_node_may_forget_its_tasks_while_offline(session: ClientSession)
         await node.go_online()
         assert await call.info(task) == {"error": f"{task} not found"}
         assert (await call.get("/info"))["taskQueueCount"] == 0
+
+
+async def test_a_forgotten_task_may_be_given_to_the_node_again(session: ClientSession) -> None:
+    async with SimulatedNode(Behaviour(seconds=0, forget_tasks=True)) as node:
+        call = NodeCaller(session, node)
+        task = await call.submit()
+        await call.until(task, 40)
+        await node.go_offline()
+        await node.go_online()
+        await call.init(task)
+        await call.upload(task, "other.jpg")
+        assert await call.post(f"/task/new/commit/{task}") == {"uuid": task}
+        async with asyncio.timeout(5):
+            assert (await call.until(task, 40))["imagesCount"] == 1
