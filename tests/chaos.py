@@ -45,8 +45,9 @@ async def storm(plan: Plan, seed: int, folder: Path, spool: Path) -> list[str]:
         began = time.monotonic()
         problems = await weather.run()
         sys.stdout.write(
-            f"seed {seed}: {len(weather.committed)} of {plan.tasks} tasks committed and done, {weather.refused} uploads refused"
-            f" for room ({weather.given_up} running tasks had given up theirs and lost their node), {plan.proxy_kills} kills of the proxy and {plan.node_kills} of nodes, {plan.hangs} hangs,"
+            f"seed {seed}: {len(weather.committed)} of {plan.tasks} tasks committed and done;"
+            f" {weather.refused} uploads refused for room, {weather.given_up} tasks lost as they had made room;"
+            f" {plan.proxy_kills} kills of the proxy and {plan.node_kills} of nodes, {plan.hangs} hangs,"
             f" {plan.cuts} cuts; {len(problems)} problems; {time.monotonic() - began:.0f} s\n"
         )
         if problems:
