@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from clusterodm_py.core.errors import ClusterError, NodeRefused, Unreachable
@@ -24,8 +24,7 @@ from clusterodm_py.nodeodm.freight import POSSIBLE, Freight, Load
 
 logger = logging.getLogger(__name__)
 
-_CHUNK: Final = 256 * 1024
-_LARGEST_PIECE: Final = 1024 * 1024
+_CHUNK, _LARGEST_PIECE = 256 * 1024, 1024 * 1024
 
 E = TypeVar("E", bound=Exception)
 
@@ -237,7 +236,10 @@ async def _opened(parcel: Parcel) -> AsyncIterator[BinaryIO]:
             raise Unreachable(f"{parcel.name} cannot be read here: {error.strerror}") from None
         yield file
     finally:
-        opening.add_done_callback(lambda opened: _close(opened, loop))
+        while not opening.done():  # cancelled in the middle: what a thread opens now is ours to close
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([opening])
+        _close(opening, loop)
 
 
 def _close(opened: asyncio.Future[BufferedReader], loop: asyncio.AbstractEventLoop) -> None:
@@ -246,7 +248,7 @@ def _close(opened: asyncio.Future[BufferedReader], loop: asyncio.AbstractEventLo
 
 
 def _first(group: BaseExceptionGroup[E]) -> E:
-    """The first single error in `group`; the others are of the same kind."""
+    """One error in `group`; the others are of its kind."""
     for error in group.exceptions:
         return _first(error) if isinstance(error, BaseExceptionGroup) else error
     raise AssertionError("an exception group is never empty")
