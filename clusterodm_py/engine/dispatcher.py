@@ -148,6 +148,8 @@ class Dispatcher:
                 await self._strays.quiet(task.id, node.id)
                 if await self._pipelines.claim(task, node):
                     return await self._handover.commit(task, node)
+                if not await self._still_wanted(node):
+                    return NotTaken("it went away while it was sent the upload", counts=False)
                 return await self._handover.push(task, node, dirty=dirty)
         finally:
             notice.cancel()

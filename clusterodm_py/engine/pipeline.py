@@ -16,7 +16,7 @@ from typing import Final
 
 from clusterodm_py.core.errors import ClusterError, NodeTrouble, UnknownTask
 from clusterodm_py.core.placement import Need, candidates
-from clusterodm_py.core.types import Node, NodeId, NodeView, OptionValue, Task, TaskId, TaskState
+from clusterodm_py.core.types import Health, Node, NodeId, NodeView, OptionValue, Task, TaskId, TaskState
 from clusterodm_py.engine.background import Background
 from clusterodm_py.engine.health import Watch
 from clusterodm_py.engine.records import change
@@ -28,6 +28,9 @@ from clusterodm_py.uploads.spool import Feed, Spool
 logger = logging.getLogger(__name__)
 
 _CANDIDATES: Final = 16
+
+_LOOK: Final = 1.0
+"""Seconds between two looks at the health of a node that is sent the rest of an upload."""
 
 
 class Unfit(ClusterError):
@@ -139,8 +142,11 @@ class Pipelines:
             await self.drop(task.id)
             return False
         try:
-            await asyncio.wait([pipe.job])
-            return pipe.delivered
+            while self._watch.health_of(node.id) is not Health.DOWN:
+                done, _ = await asyncio.wait([pipe.job], timeout=_LOOK)
+                if done:
+                    return pipe.delivered
+            return False
         finally:
             await self.drop(task.id)
 

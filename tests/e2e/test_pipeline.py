@@ -157,3 +157,17 @@ async def test_options_reach_the_node_as_they_would_have_after_the_commit(tmp_pa
         assert (got.fields.name, got.fields.webhook) == ("a name", "http://hook/")
         assert '"sm-cluster"' in got.fields.options
         assert "http://cluster:3000/" in got.fields.options
+
+
+async def test_a_node_that_hangs_and_then_goes_does_not_keep_a_committed_task(tmp_path: Path) -> None:
+    hanging = Behaviour(slots=2, seconds=60, stall_uploads=600.0)
+    async with cluster(tmp_path, hanging, LONG) as (proxy, nodes):
+        task = (await init(proxy))["uuid"]
+        await upload(proxy, task)
+        async with asyncio.timeout(10):
+            while task not in await uploads(nodes[0]):
+                await asyncio.sleep(0.02)
+        assert await commit(proxy, task) == {"uuid": task}
+        await nodes[0].go_offline()
+        await until(lambda: task in nodes[1].tasks, 30.0)
+        assert nodes[1].tasks[task].files == SIZES
